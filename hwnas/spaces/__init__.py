@@ -1,0 +1,88 @@
+"""Search spaces: which architectures exist, of which operators they consist, and their supernets."""
+
+import inspect
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import Any, Final
+
+from hwnas.errors import SettingsError, UnknownNameError
+from hwnas.spaces.architecture import Architecture, Operator, Variable
+from hwnas.spaces.chain import Chain, ChainSuperNet, Slot
+from hwnas.spaces.mobilenetv3 import MobileNetV3
+from hwnas.spaces.search_space import IntArray, SearchSpace, SuperNet
+
+__all__ = [
+    "SPACES",
+    "Architecture",
+    "Chain",
+    "ChainSuperNet",
+    "IntArray",
+    "MobileNetV3",
+    "Operator",
+    "SearchSpace",
+    "Slot",
+    "SuperNet",
+    "Variable",
+    "make_space",
+]
+
+SPACES: Final[dict[str, type[SearchSpace]]] = {
+    "mobilenetv3": MobileNetV3,
+}
+"""The built-in spaces by name. Plug-ins add theirs through the entry-point group "hwnas.spaces"."""
+
+MAX_SIDE: Final = 4096
+
+
+def make_space(
+    name: str,
+    *,
+    input_shape: tuple[int, int, int] = (3, 224, 224),
+    num_classes: int = 1000,
+    options: Mapping[str, Any] | None = None,
+) -> SearchSpace:
+    """The space called `name`.
+
+    Args:
+        name: a key of SPACES or of an installed plug-in.
+        input_shape: (C, H, W) of one image.
+        num_classes: number of logits.
+        options: further arguments of the space, such as {"width_mult": 0.5}.
+
+    Raises:
+        UnknownNameError: no such space, or no such option.
+        SettingsError: a shape, class number or option out of range.
+    """
+    make = find_space(name)
+    if len(input_shape) != 3 or not all(1 <= size <= MAX_SIDE for size in input_shape) or min(input_shape[1:]) < 4:
+        raise SettingsError(
+            "input_shape",
+            f"must be channels x height x width, from 1x4x4 to {MAX_SIDE} each",
+            came=f"{'x'.join(map(str, input_shape))} came",
+        )
+    if num_classes < 2:
+        raise SettingsError("num_classes", "must be at least 2", came=f"{num_classes} came")
+    known = {
+        parameter.name: parameter
+        for parameter in inspect.signature(make).parameters.values()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    for option, value in (options or {}).items():
+        if option not in known:
+            raise UnknownNameError(f"option of the space {name}", option, known)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise SettingsError(f"{option} of the space {name}", "must be a number", came=f"{value!r} came")
+    construct: Any = make
+    space: SearchSpace = construct(input_shape, num_classes, **(options or {}))
+    return space
+
+
+def find_space(name: str) -> type[SearchSpace]:
+    """The class of the space called `name`. Raises UnknownNameError."""
+    if name in SPACES:
+        return SPACES[name]
+    plugins = {entry.name: entry for entry in entry_points(group="hwnas.spaces")}
+    if name in plugins:
+        found: type[SearchSpace] = plugins[name].load()
+        return found
+    raise UnknownNameError("space", name, {*SPACES, *plugins})

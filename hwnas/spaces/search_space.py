@@ -1,0 +1,217 @@
+"""SearchSpace and SuperNet: what every space of architectures offers, whatever its networks look like.
+
+The pivot is `operators(architecture)`: profiling enumerates it, prediction sums it, MACs and parameters sum it, and
+`build` makes modules from it. For a whole population the same walk is one integer matrix, `operator_indices`.
+
+Suffixes: N architectures, V variables, L places in a network.
+"""
+
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor, nn
+
+from hwnas.errors import ArchitectureError
+from hwnas.spaces.architecture import Architecture, Operator, Variable, invalid_choices
+
+__all__ = ["IntArray", "SearchSpace", "SuperNet"]
+
+IntArray = npt.NDArray[np.integer[Any]]
+
+
+class SuperNet(nn.Module, ABC):
+    """All architectures of a space in one set of shared weights."""
+
+    @abstractmethod
+    def activate(self, architecture: Architecture) -> None:
+        """Makes `forward` run the path of `architecture`."""
+
+    @abstractmethod
+    def subnet(self, architecture: Architecture) -> nn.Module:
+        """The plain network of `architecture`, the same as `space.build` makes, with its own copy of the weights."""
+
+    @abstractmethod
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Images (B, C, H, W) -> logits (B, num_classes) by the active path."""
+
+
+class SearchSpace(ABC):
+    """The architectures that exist.
+
+    A new space writes `variables`, `operators`, `all_operators`, `canonicalize`, `supernet` and `describe`; it
+    inherits the rest. Make an Architecture with `architecture`, `sample`, `mutate` or `crossover` only.
+
+    Attributes:
+        name: the space's name, as in SPACES.
+        input_shape: (C, H, W) of one image.
+        num_classes: number of logits.
+        layers: for each kind of operator the layer that it is, made as `layer(in_channels, **attributes)`.
+    """
+
+    name: ClassVar[str]
+    layers: ClassVar[Mapping[str, Callable[..., nn.Module]]]
+    input_shape: tuple[int, int, int]
+    num_classes: int
+
+    @property
+    @abstractmethod
+    def variables(self) -> tuple[Variable, ...]:
+        """The decisions, in the order in which an architecture stores its choices."""
+
+    @property
+    @abstractmethod
+    def options(self) -> dict[str, int | float | str]:
+        """The arguments besides input_shape and num_classes that the space was made with."""
+
+    @abstractmethod
+    def operators(self, architecture: Architecture) -> tuple[Operator, ...]:
+        """The operators that run in `architecture`, in order."""
+
+    @abstractmethod
+    def all_operators(self) -> tuple[Operator, ...]:
+        """Every distinct operator of the space, in a fixed order."""
+
+    @abstractmethod
+    def canonicalize(self, choices_NV: IntArray) -> IntArray:
+        """Gives encodings of the same network the same choices (absent variables become 0)."""
+
+    @abstractmethod
+    def supernet(self) -> SuperNet:
+        """A new supernet with random weights, from torch's global generator."""
+
+    @abstractmethod
+    def describe(self, architecture: Architecture) -> str:
+        """The architecture in a few words for a person."""
+
+    def operator_indices(self, choices_NV: IntArray) -> IntArray:
+        """The same walk as `operators` for a population.
+
+        Args:
+            choices_NV: canonical choices.
+
+        Returns:
+            (N, L) indices into `all_operators()`; where an architecture has no operator the index is
+            len(all_operators()), which points at the zero behind the last cost.
+        """
+        position = {operator: index for index, operator in enumerate(self.all_operators())}
+        rows = [
+            [position[operator] for operator in self.operators(Architecture(self.name, tuple(map(int, row))))]
+            for row in choices_NV
+        ]
+        indices_NL = np.full((len(rows), max(map(len, rows), default=0)), len(position), dtype=np.int32)
+        for row, found in zip(indices_NL, rows, strict=True):
+            row[: len(found)] = found
+        return indices_NL
+
+    def total_costs(self, choices_NV: IntArray, costs: Sequence[npt.NDArray[np.float64]]) -> list[npt.NDArray[np.float64]]:
+        """Sums costs over the operators of each architecture.
+
+        Args:
+            choices_NV: canonical choices.
+            costs: vectors of one cost for each of `all_operators()`.
+
+        Returns:
+            For each vector in `costs` an array (N,).
+        """
+        indices_NL = self.operator_indices(choices_NV)
+        return [np.append(cost, 0.0)[indices_NL].sum(axis=1) for cost in costs]
+
+    def build_operator(self, operator: Operator) -> nn.Module:
+        """A new layer for `operator` with random weights."""
+        return self.layers[operator.kind](operator.input_shape[0], **operator.attributes)
+
+    def build(self, architecture: Architecture) -> nn.Module:
+        """A new plain network with random weights, (B, C, H, W) -> (B, num_classes)."""
+        return self.assemble(self.build_operator(operator) for operator in self.operators(architecture))
+
+    @staticmethod
+    def assemble(modules: Iterable[nn.Module]) -> nn.Module:
+        """A network from the modules of its operators: here, one after the other."""
+        return nn.Sequential(OrderedDict((f"operator{index}", module) for index, module in enumerate(modules)))
+
+    def architecture(self, choices: Iterable[int]) -> Architecture:
+        """The architecture with these choices, validated and canonical. Raises ArchitectureError."""
+        given = tuple(choice.item() if isinstance(choice, np.integer) else choice for choice in choices)
+        wrong = invalid_choices(self.name, self.variables, given)
+        if wrong is not None:
+            raise wrong
+        return self.architectures(np.array([given], dtype=np.int64))[0]
+
+    def architectures(self, choices_NV: IntArray) -> list[Architecture]:
+        """The architectures with these valid choices, canonical."""
+        return [Architecture(self.name, tuple(row)) for row in self.canonicalize(choices_NV).tolist()]
+
+    def from_json(self, document: Mapping[str, Any]) -> Architecture:
+        """Reads what `Architecture.to_json` wrote. Raises ArchitectureError."""
+        if document.get("space") != self.name:
+            raise ArchitectureError(
+                "An architecture", f"must belong to the space {self.name}", came=f"its space is {document.get('space')!r}"
+            )
+        choices = document.get("choices")
+        if not isinstance(choices, list):
+            raise ArchitectureError("An architecture", "must have a list of choices", came=f"{choices!r} came")
+        return self.architecture(choices)
+
+    @cached_property
+    def num_options_V(self) -> npt.NDArray[np.int64]:
+        """The number of options of each variable, (V,)."""
+        return np.array([len(variable.options) for variable in self.variables], dtype=np.int64)
+
+    def largest(self) -> Architecture:
+        """The architecture with the last option of every variable: options go from small to large."""
+        return self.architecture(int(count) - 1 for count in self.num_options_V)
+
+    def smallest(self) -> Architecture:
+        """The architecture with the first option of every variable."""
+        return self.architecture([0] * len(self.variables))
+
+    def sample_choices(self, count: int, *, rng: np.random.Generator) -> IntArray:
+        """Canonical choices of `count` random architectures, (count, V): each variable uniform and independent."""
+        choices_NV = rng.integers(0, self.num_options_V, size=(count, len(self.variables)), dtype=np.int64)
+        return self.canonicalize(choices_NV)
+
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        """A random architecture: each variable uniform and independent."""
+        return self.architectures(self.sample_choices(1, rng=rng))[0]
+
+    def mutate(self, architecture: Architecture, *, rng: np.random.Generator, rate: float | None = None) -> Architecture:
+        """Each variable changed to another option with probability `rate` (1 / V if None), at least one of them."""
+        choices_V = np.array(architecture.choices)
+        changed_V = rng.random(len(choices_V)) < (1 / len(choices_V) if rate is None else rate)
+        changed_V[rng.choice(np.flatnonzero(self.num_options_V > 1))] = True
+        shift_V = rng.integers(1, np.maximum(self.num_options_V, 2))
+        choices_V = np.where(changed_V, (choices_V + shift_V) % self.num_options_V, choices_V)
+        return self.architectures(choices_V[None])[0]
+
+    def crossover(self, first: Architecture, second: Architecture, *, rng: np.random.Generator) -> Architecture:
+        """Each variable from one of the two parents (uniform crossover)."""
+        from_first_V = rng.random(len(first.choices)) < 0.5
+        return self.architectures(np.where(from_first_V, first.choices, second.choices)[None])[0]
+
+    def neighbors(self, architecture: Architecture) -> list[Architecture]:
+        """All distinct architectures that differ in one variable, the architecture itself left out."""
+        found = dict.fromkeys(self.architectures(self.neighbor_choices(np.array(architecture.choices))))
+        found.pop(architecture, None)
+        return list(found)
+
+    def neighbor_choices(self, choices_V: IntArray) -> IntArray:
+        """Canonical choices of all that differ from `choices_V` in one variable, (sum of options, V), with repeats."""
+        variable_N = np.repeat(np.arange(len(choices_V)), self.num_options_V)
+        option_N = np.concatenate([np.arange(count) for count in self.num_options_V])
+        choices_NV = np.repeat(choices_V[None], len(variable_N), axis=0)
+        choices_NV[np.arange(len(variable_N)), variable_N] = option_N
+        return self.canonicalize(choices_NV)
+
+    def identity(self) -> dict[str, Any]:
+        """What tells this space from another: name, input shape, classes and options."""
+        return {
+            "space": self.name,
+            "input_shape": list(self.input_shape),
+            "num_classes": self.num_classes,
+            "space_options": self.options,
+        }
