@@ -145,8 +145,12 @@ class JsonLines:
             os.truncate(self.path, whole)
         return documents
 
-    def append(self, document: Mapping[str, Any]) -> None:
-        """Adds one line. Raises StoredFileError, and leaves the file as it was, where the disk is full."""
+    def append(self, document: Mapping[str, Any], *, sync: bool = True) -> None:
+        """Adds one line and waits, if `sync`, until it is on the disk (a killed process loses nothing either way).
+
+        Raises:
+            StoredFileError: the disk is full; the file is as it was.
+        """
         line = (json.dumps(document, allow_nan=False) + "\n").encode()
         size = self.path.stat().st_size if self.path.exists() else 0
         try:
@@ -155,7 +159,8 @@ class JsonLines:
                 written = stream.write(line)
                 if written != len(line):
                     raise OSError(28, os.strerror(28))
-                os.fsync(stream.fileno())
+                if sync:
+                    os.fsync(stream.fileno())
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.truncate(self.path, size)

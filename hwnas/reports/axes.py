@@ -9,7 +9,7 @@ from hwnas.reports.quantities import Scale, objective_title, scale_for
 
 __all__ = ["Axis", "FrontPlane", "front_planes", "model_value", "primary_device", "staircase"]
 
-LOG_FROM_RATIO = 25.0  # an axis whose emphasised values span more than this is logarithmic
+LOG_FROM_RATIO = 10.0  # an axis whose emphasised values span more than this is logarithmic
 CLOUD_SHARE = 0.6  # how far, in spans of the front, the first view reaches beyond it to show the other architectures
 PADDING = 0.08
 
@@ -34,6 +34,14 @@ class Axis:
         """The first view as plotly wants it: scaled, and in powers of ten on a logarithmic axis."""
         low, high = (end * self.scale.factor for end in self.view)
         return (math.log10(low), math.log10(high)) if self.log else (low, high)
+
+    @property
+    def ticks(self) -> list[float]:
+        """Round values in the first view, scaled, for a logarithmic axis: 1, 2, 5, 10 …, closer where it is short."""
+        low, high = (end * self.scale.factor for end in self.view)
+        powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        steps = (1, 2, 5) if high / low > 12 else (1, 1.5, 2, 3, 4, 5, 7)
+        return [step * _power_of_ten(power) for power in powers for step in steps if low <= step * 10.0**power <= high]
 
     def shows(self, value: float) -> bool:
         """Whether the first view reaches `value`."""
@@ -70,8 +78,8 @@ def primary_device(run: Run) -> str | None:
 def front_planes(run: Run) -> tuple[FrontPlane, ...]:
     """One plane a device with a latency objective (the primary first); without one, a single plane.
 
-    The y axis is the error, else the first objective. Without a latency the x axis is the MACs, else the first objective
-    left. With fewer than two objectives there is nothing to draw, so there is no plane.
+    The y axis is the error, else the first objective. Without a latency the x axis is the MACs, else the first
+    objective left. With fewer than two objectives there is nothing to draw, so there is no plane.
     """
     if len(run.objectives) < 2:
         return ()
@@ -85,7 +93,7 @@ def front_planes(run: Run) -> tuple[FrontPlane, ...]:
 
 
 def model_value(model: ModelRecord, objective: ObjectiveRecord, run: Run) -> float | None:
-    """What an exported model was found to have of `objective`: measured where possible, else what the search recorded."""
+    """What an exported model was found to have of `objective`: measured where possible, else the search's value."""
     if objective.name == "error":
         found = model.validation_error if model.accuracy is None else 1 - model.accuracy
     elif objective.device is not None:
@@ -139,12 +147,15 @@ def _axis(objective: ObjectiveRecord, emphasised: Sequence[float], others: Seque
     reach = [to_line(other) for other in others if not log or other > 0]
     start = max(min([low, *reach]), low - CLOUD_SHARE * span)
     end = min(max([high, *reach]), high + CLOUD_SHARE * span)
-    view = (from_line(start - PADDING * span), from_line(end + PADDING * span))
+    start, end = start - PADDING * span, end + PADDING * span
+    if not log and min([low, *reach]) >= 0:
+        start = max(start, -0.04 * span)  # no more below zero than half a marker needs
+    view = (from_line(start), from_line(end))
     return Axis(objective, scale_for(objective.unit, shown), log, view)
 
 
 def _power_of_ten(exponent: float) -> float:
-    return 10.0**exponent
+    return math.pow(10.0, exponent)
 
 
 def _point(record: EvaluationRecord, x: ObjectiveRecord, y: ObjectiveRecord) -> tuple[float, float] | None:

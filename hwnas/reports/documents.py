@@ -133,9 +133,10 @@ class ProgressRecord:
 
 @dataclass(frozen=True)
 class Run:
-    """A whole run folder. What a run does not have yet is None or empty."""
+    """A whole run folder. What a run does not have yet is None or empty; `address` is how a command names it."""
 
     name: str
+    address: str
     space: str
     settings: str | None
     objectives: tuple[ObjectiveRecord, ...]
@@ -180,6 +181,7 @@ def load_run(run_folder: Path) -> Run:
     members = tuple(_read_evaluation(fields) for fields in front.objects("evaluations"))
     return Run(
         name=run_folder.resolve().name,
+        address=_command_line_address(run_folder),
         space=space or next((member.architecture.space for member in members), ""),
         settings=_read_settings(run_folder / "run.toml"),
         objectives=tuple(_read_objective(fields) for fields in front.objects("objectives")),
@@ -188,6 +190,12 @@ def load_run(run_folder: Path) -> Run:
         progress=_read_progress(run_folder / "search_log.jsonl"),
         verification=_read_verification(run_folder / "verification.json"),
     )
+
+
+def _command_line_address(run_folder: Path) -> str:
+    """The folder as typed from here, so that a page to be shown around names no home folder."""
+    whole, here = run_folder.resolve(), Path.cwd()
+    return whole.relative_to(here).as_posix() if whole.is_relative_to(here) else run_folder.as_posix()
 
 
 def _read_settings(path: Path) -> str | None:

@@ -1,8 +1,8 @@
 """The drawings, one function each: records in, plotly figure out.
 
-Colours and fonts are names of CSS custom properties ("var(--front)"). The page's script looks them up when it draws, and
-again when the reader's colour scheme changes, so that one drawing serves light, dark and print. A trace's `meta.role`
-says what it shows; the page makes its legend from that.
+Colours and fonts are names of CSS custom properties ("var(--front)"). The page's script looks them up when it draws,
+and again when the reader's colour scheme changes, so that one drawing serves light, dark and print. A trace's
+`meta.role` says what it shows; the page makes its legend from that.
 """
 
 import html
@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 
 from hwnas.reports.axes import Axis, FrontPlane, model_value, staircase
-from hwnas.reports.documents import EvaluationRecord, LatencyRecord, ModelRecord, ProgressRecord, Run
+from hwnas.reports.comparisons import Comparison
+from hwnas.reports.documents import EvaluationRecord, ModelRecord, ProgressRecord, Run
 from hwnas.reports.quantities import objective_title, scale_for, significant, with_half_width
 
 __all__ = ["front_figure", "hypervolume_figure", "marker_diameter", "prediction_figure"]
@@ -28,10 +29,8 @@ MAX_CHOICES_SHOWN = 60
 def front_figure(run: Run, plane: FrontPlane) -> go.Figure:
     """The front in `plane`: everything evaluated behind, the front as a staircase, the exported models as badges."""
     figure = _empty_figure(plane.x.title, plane.y.title)
-    figure.update_xaxes(range=plane.x.plotly_range, type="log" if plane.x.log else "linear")
-    figure.update_yaxes(range=plane.y.plotly_range, type="log" if plane.y.log else "linear")
-    if not plane.x.log:
-        figure.update_xaxes(rangemode="nonnegative")
+    figure.update_xaxes(**_axis_settings(plane.x))
+    figure.update_yaxes(**_axis_settings(plane.y))
     on_front = {member.architecture for member in run.front}
     cloud = [record for record in run.evaluations if record.architecture not in on_front]
     _add_cloud(figure, plane, cloud)
@@ -41,15 +40,12 @@ def front_figure(run: Run, plane: FrontPlane) -> go.Figure:
     return figure
 
 
-def prediction_figure(models: Sequence[ModelRecord], device: str) -> go.Figure:
-    """Predicted against measured latency on `device`, with the line where they agree and the 95 % intervals measured."""
-    rows = [(model, model.latency_on(device)) for model in models]
-    points = [(model, record, *_both(record)) for model, record in rows if None not in _both(record)]
+def prediction_figure(comparisons: Sequence[Comparison]) -> go.Figure:
+    """Predicted against measured latency, with the line where they agree and the 95 % intervals measured."""
     figure = _empty_figure("Predicted latency (ms)", "Measured latency (ms)")
-    ends = [value for _, _, predicted, measured in points for value in (predicted, measured)]
-    low, high = min(ends), max(ends)
-    pad = 0.12 * ((high - low) or high or 1.0)
-    view = (max(0.0, low - pad), high + pad)
+    ends = [end for item in comparisons for end in (item.predicted_ms, item.low_ms, item.high_ms)]
+    pad = 0.12 * ((max(ends) - min(ends)) or max(ends))
+    view = (max(0.0, min(ends) - pad), max(ends) + pad)
     figure.update_xaxes(range=view)
     figure.update_yaxes(range=view)
     figure.add_scatter(
@@ -57,26 +53,24 @@ def prediction_figure(models: Sequence[ModelRecord], device: str) -> go.Figure:
         y=view,
         mode="lines",
         line={"color": "var(--muted)", "width": 1.5, "dash": "dash"},
-        name="prediction = measurement",
         hoverinfo="skip",
+        name="prediction = measurement",
         meta={"role": "agreement"},
     )
-    intervals = [record.ci95_ms or (measured, measured) for _, record, _, measured in points]
-    measured_ms = [measured for *_, measured in points]
     figure.add_scatter(
-        x=[predicted for _, _, predicted, _ in points],
-        y=measured_ms,
+        x=[item.predicted_ms for item in comparisons],
+        y=[item.measured_ms for item in comparisons],
         error_y={
             "type": "data",
-            "array": [high - value for value, (_, high) in zip(measured_ms, intervals, strict=True)],
-            "arrayminus": [value - low for value, (low, _) in zip(measured_ms, intervals, strict=True)],
+            "array": [item.high_ms - item.measured_ms for item in comparisons],
+            "arrayminus": [item.measured_ms - item.low_ms for item in comparisons],
             "color": "var(--winner)",
             "thickness": 1.5,
             "width": 5,
         },
-        hovertext=[_prediction_hover(model, record) for model, record, *_ in points],
-        name="exported model, with the 95% interval",
-        **_badges([model for model, *_ in points]),
+        hovertext=[_comparison_hover(item) for item in comparisons],
+        name="exported model, with its 95% interval",
+        **_labelled_dots(comparisons),
     )
     return figure
 
@@ -154,6 +148,19 @@ def _empty_figure(x_title: str, y_title: str) -> go.Figure:
             "annotations": [above],
         }
     )
+
+
+def _axis_settings(axis: Axis) -> dict[str, object]:
+    if not axis.log:
+        return {"type": "linear", "range": axis.plotly_range}
+    ticks = axis.ticks
+    return {
+        "type": "log",
+        "range": axis.plotly_range,
+        "tickvals": ticks,
+        "ticktext": [f"{tick:g}" for tick in ticks],
+        "minor": {"showgrid": False},
+    }
 
 
 def _add_cloud(figure: go.Figure, plane: FrontPlane, cloud: Sequence[EvaluationRecord]) -> None:
@@ -279,6 +286,16 @@ def _badges(models: Sequence[ModelRecord]) -> dict[str, object]:
     }
 
 
+def _labelled_dots(comparisons: Sequence[Comparison]) -> dict[str, object]:
+    """Exported models as small dots, so that error bars stay in sight, with their number on the side off the line."""
+    return {
+        **_badges([item.model for item in comparisons]),
+        "marker": {"color": "var(--winner)", "size": 9, "line": {"color": "var(--surface)", "width": 1}},
+        "textposition": ["bottom right" if item.relative_error > 0 else "top left" for item in comparisons],
+        "textfont": {"color": "var(--winner)", "size": 13},
+    }
+
+
 def _drawable(records: Sequence[EvaluationRecord], plane: FrontPlane) -> list[EvaluationRecord]:
     names = (plane.x.objective.name, plane.y.objective.name)
     return [record for record in records if all(name in record.values for name in names)]
@@ -286,10 +303,6 @@ def _drawable(records: Sequence[EvaluationRecord], plane: FrontPlane) -> list[Ev
 
 def _column(records: Sequence[EvaluationRecord], axis: Axis) -> list[float]:
     return [record.values[axis.objective.name] * axis.scale.factor for record in records]
-
-
-def _both(record: LatencyRecord) -> tuple[float | None, float | None]:
-    return record.predicted_ms, record.measured_ms
 
 
 def _evaluation_hover(heading: str, record: EvaluationRecord, plane: FrontPlane) -> str:
@@ -312,26 +325,20 @@ def _winner_hover(model: ModelRecord, values: Mapping[Axis, float]) -> str:
         written = axis.scale.write(value)
         latency = model.latency_on(axis.objective.device) if axis.objective.device is not None else None
         if latency is not None and latency.ci95_ms is not None:
-            written = f"{with_half_width(value, *latency.ci95_ms)} ms"
+            written = f"{with_half_width(value, *latency.ci95_ms, decimals=axis.scale.decimals)} ms"
         lines.append(html.escape(f"{objective_title(axis.objective)}: {written}"))
     if model.macs is not None:
         lines.append(f"MACs: {scale_for('MACs', [model.macs]).write(model.macs)}")
     return "<br>".join(lines + _wrapped(model.description))
 
 
-def _prediction_hover(model: ModelRecord, record: LatencyRecord) -> str:
-    predicted, measured = _both(record)
-    if predicted is None or measured is None:
-        return html.escape(model.name)
-    spread = with_half_width(measured, *record.ci95_ms) if record.ci95_ms else significant(measured)
-    lines = [
-        f"<b>{model.number} · {html.escape(model.name)}</b>",
-        f"Predicted: {significant(predicted)} ms",
-        f"Measured: {spread} ms",
-    ]
-    if measured > 0:
-        lines.append(f"Prediction off by {100 * (predicted - measured) / measured:+.1f}%")
-    return "<br>".join(lines)
+def _comparison_hover(item: Comparison) -> str:
+    return (
+        f"<b>{item.model.number} · {html.escape(item.model.name)}</b>"
+        f"<br>Predicted: {significant(item.predicted_ms)} ms"
+        f"<br>Measured: {with_half_width(item.measured_ms, item.low_ms, item.high_ms)} ms"
+        f"<br>Prediction off by {100 * item.relative_error:+.1f}%"
+    )
 
 
 def _progress_hover(record: ProgressRecord) -> str:

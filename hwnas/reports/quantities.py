@@ -10,43 +10,54 @@ __all__ = ["Scale", "objective_title", "scale_for", "significant", "wilson_inter
 
 COUNT_STEPS = ((1e9, "G", "billions"), (1e6, "M", "millions"), (1e3, "k", "thousands"))
 BYTE_STEPS = ((2.0**30, "GiB", "GiB"), (2.0**20, "MiB", "MiB"), (2.0**10, "KiB", "KiB"))
+MOST_DECIMALS = 6
 TITLES = {"error": "Error", "macs": "MACs", "parameters": "Parameters", "peak_memory": "Peak memory"}
 
 
 @dataclass(frozen=True)
 class Scale:
-    """A unit to write values in: multiply by `factor`, then `suffix` follows a number and `axis_unit` an axis title."""
+    """A unit to write values in: multiply by `factor`; `suffix` follows a number, `axis_unit` a title.
+
+    `decimals` is how many digits follow the point, the same for every value that shares the scale.
+    """
 
     factor: float
     suffix: str
     axis_unit: str
+    decimals: int = 0
 
-    def write(self, value: float, digits: int = 3) -> str:
-        """`value` in this unit, to `digits` significant digits: "12.3 M", "98.1%"."""
+    def write(self, value: float) -> str:
+        """`value` in this unit, with its suffix: "12.3 M", "98.1%"."""
         space = "" if self.suffix in ("", "%") else "\N{NO-BREAK SPACE}"
-        return significant(value * self.factor, digits) + space + self.suffix
+        return self.write_bare(value) + space + self.suffix
+
+    def write_bare(self, value: float) -> str:
+        """`value` in this unit, without its suffix: "12.3", "98.1"."""
+        return f"{value * self.factor:.{self.decimals}f}"
 
 
 def scale_for(unit: str, values: Iterable[float]) -> Scale:
-    """The scale that suits the largest of `values`, which are in `unit`.
+    """The scale that suits `values`, which are in `unit`: three digits for the largest, at least two for the smallest.
 
     Example:
         >>> scale_for("MACs", [12_340_000.0]).write(12_340_000.0)
         '12.3\\xa0M'
     """
-    largest = max((abs(value) for value in values), default=0.0)
+    sizes = [abs(value) for value in values if value != 0]
+    largest = max(sizes, default=0.0)
+    factor, suffix, axis_unit = 1.0, unit, unit
     if unit == "fraction":
-        return Scale(100.0, "%", "%")
-    if unit.lower() in ("macs", "parameters"):
-        return next((Scale(1 / size, mark, words) for size, mark, words in COUNT_STEPS if largest >= size), _plain(""))
-    if unit == "bytes":
-        steps = (Scale(1 / size, mark, words) for size, mark, words in BYTE_STEPS if largest >= size)
-        return next(steps, _plain("bytes"))
-    return _plain(unit)
-
-
-def _plain(unit: str) -> Scale:
-    return Scale(1.0, unit, unit)
+        factor, suffix, axis_unit = 100.0, "%", "%"
+    elif unit.lower() in ("macs", "parameters", "bytes"):
+        steps = BYTE_STEPS if unit == "bytes" else COUNT_STEPS
+        plain = (1.0, "bytes", "bytes") if unit == "bytes" else (1.0, "", "")
+        size, suffix, axis_unit = next((step for step in steps if largest >= step[0]), plain)
+        factor = 1 / size
+    written = [size * factor for size in sizes]
+    decimals = max(_decimals(max(written), 3), _decimals(min(written), 2)) if written else 0
+    if factor == 1.0 and all(size == int(size) for size in sizes):
+        decimals = 0
+    return Scale(factor, suffix, axis_unit, min(decimals, MOST_DECIMALS))
 
 
 def significant(value: float, digits: int = 3) -> str:
@@ -56,12 +67,18 @@ def significant(value: float, digits: int = 3) -> str:
     return f"{value:.{_decimals(value, digits)}f}"
 
 
-def with_half_width(value: float, low: float, high: float) -> str:
-    """`value` and half the width of its interval, both to the digits that the interval supports: "0.430 ± 0.003"."""
+def with_half_width(value: float, low: float, high: float, *, decimals: int | None = None) -> str:
+    """`value` and half the width of its interval: "0.430 ± 0.003".
+
+    Both have `decimals` digits after the point (None: three significant digits of `value`), or as many more as show the
+    first digit of the interval.
+    """
     half = (high - low) / 2
+    if decimals is None:
+        decimals = _decimals(value, 3)
     if half <= 0:
-        return significant(value)
-    decimals = min(max(_decimals(half, 1), _decimals(value, 3) if value else 0), 9)
+        return f"{value:.{decimals}f}"
+    decimals = min(max(_decimals(half, 1), decimals), MOST_DECIMALS)
     return f"{value:.{decimals}f} ± {half:.{decimals}f}"
 
 
@@ -81,4 +98,4 @@ def objective_title(objective: ObjectiveRecord) -> str:
 
 
 def _decimals(value: float, digits: int) -> int:
-    return max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else 0

@@ -14,10 +14,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor, nn
 
 from hwnas.errors import ArchitectureError
 from hwnas.spaces.architecture import Architecture, Operator, Variable, invalid_choices
+from hwnas.spaces.counting import OperatorCounts, count
 
 __all__ = ["IntArray", "SearchSpace", "SuperNet"]
 
@@ -124,6 +126,14 @@ class SearchSpace(ABC):
     def build_operator(self, operator: Operator) -> nn.Module:
         """A new layer for `operator` with random weights."""
         return self.layers[operator.kind](operator.input_shape[0], **operator.attributes)
+
+    @cached_property
+    def counts(self) -> dict[Operator, OperatorCounts]:
+        """Multiply-accumulates, parameters and output shape of each of `all_operators()`."""
+        with torch.device("meta"):
+            return {
+                operator: count(self.build_operator(operator), operator.input_shape) for operator in self.all_operators()
+            }
 
     def build(self, architecture: Architecture) -> nn.Module:
         """A new plain network with random weights, (B, C, H, W) -> (B, num_classes)."""

@@ -1,0 +1,32 @@
+"""Runtimes: the libraries that run an .onnx file on a device, one file each."""
+
+from functools import partial
+from importlib.metadata import entry_points
+from typing import Final
+
+from hwnas.devices.runtimes.onnxruntime import OnnxRuntime
+from hwnas.devices.runtimes.runtime import Runtime, RuntimeFactory, Session
+from hwnas.errors import UnknownNameError
+
+__all__ = ["RUNTIMES", "Runtime", "Session", "find_runtime"]
+
+RUNTIMES: Final[dict[str, RuntimeFactory]] = {
+    "onnxruntime-cpu": partial(OnnxRuntime, "CPU"),
+    "onnxruntime-cuda": partial(OnnxRuntime, "CUDA"),
+    "onnxruntime-tensorrt": partial(OnnxRuntime, "Tensorrt"),
+    "onnxruntime-openvino": partial(OnnxRuntime, "OpenVINO"),
+    "onnxruntime-coreml": partial(OnnxRuntime, "CoreML"),
+    "onnxruntime-directml": partial(OnnxRuntime, "Dml"),
+}
+"""The built-in runtimes by name. Plug-ins add theirs through the entry-point group "hwnas.runtimes"."""
+
+
+def find_runtime(name: str, *, where: str = "") -> Runtime:
+    """The runtime called `name`, installed or not. Raises UnknownNameError."""
+    if name in RUNTIMES:
+        return RUNTIMES[name]()
+    plugins = {entry.name: entry for entry in entry_points(group="hwnas.runtimes")}
+    if name in plugins:
+        make: RuntimeFactory = plugins[name].load()
+        return make()
+    raise UnknownNameError("runtime", name, {*RUNTIMES, *plugins}, where=where)

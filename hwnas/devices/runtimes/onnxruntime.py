@@ -1,0 +1,118 @@
+"""ONNX Runtime, by whichever execution provider its build has (CPU, CUDA, TensorRT, OpenVINO, CoreML, DirectML)."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from hwnas.devices.runtimes.runtime import Array, Runtime, Session, held_inputs
+from hwnas.errors import DeviceError, MissingRuntimeError
+
+__all__ = ["OnnxRuntime"]
+
+INSTALL_HINTS: Final = {
+    "CPU": "pip install onnxruntime",
+    "CUDA": "pip install onnxruntime-gpu in place of onnxruntime, on a machine with an NVIDIA driver",
+    "Tensorrt": "pip install onnxruntime-gpu in place of onnxruntime, and 'hwnas[tensorrt]'",
+    "OpenVINO": "pip install onnxruntime-openvino in place of onnxruntime",
+    "CoreML": "pip install onnxruntime on macOS",
+    "Dml": "pip install onnxruntime-directml in place of onnxruntime, on Windows",
+}
+NAMES: Final = {"Dml": "directml"}
+NUMPY_TYPES: Final = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(uint8)": np.uint8,
+    "tensor(int8)": np.int8,
+    "tensor(int64)": np.int64,
+}
+QUIET: Final = 3
+
+
+class OnnxRuntime(Runtime):
+    """ONNX Runtime with one execution provider.
+
+    Args:
+        provider: the provider's name without "ExecutionProvider".
+    """
+
+    def __init__(self, provider: str) -> None:
+        self._provider = provider
+
+    @property
+    def name(self) -> str:
+        """For example "onnxruntime-cpu"."""
+        return f"onnxruntime-{NAMES.get(self._provider, self._provider.lower())}"
+
+    @property
+    def version(self) -> str | None:
+        """ONNX Runtime's version where its build has the provider, else None."""
+        try:
+            import onnxruntime
+        except ImportError:
+            return None
+        if f"{self._provider}ExecutionProvider" not in onnxruntime.get_available_providers():
+            return None
+        return str(onnxruntime.__version__)
+
+    @property
+    def install_hint(self) -> str:
+        """The package that brings the provider."""
+        return INSTALL_HINTS[self._provider]
+
+    def load(self, onnx_path: Path, *, num_threads: int) -> Session:
+        """Loads `onnx_path` with `num_threads` threads inside an operator and one between operators.
+
+        Raises:
+            MissingRuntimeError: ONNX Runtime, or its build with this provider, is not installed.
+            DeviceError: it cannot load the model.
+        """
+        if self.version is None:
+            raise MissingRuntimeError(f"Runtime {self.name}", "must be installed", came="it is not", do=self.install_hint)
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = num_threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.log_severity_level = QUIET
+        try:
+            session = onnxruntime.InferenceSession(
+                str(onnx_path), options, providers=[f"{self._provider}ExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime raises classes of its own that share no public root
+            reason = str(error).strip().splitlines()[-1]
+            raise DeviceError(f"Runtime {self.name}", f"must load {onnx_path}", came=f"it says: {reason}") from error
+        return OnnxRuntimeSession(session)
+
+
+class OnnxRuntimeSession(Session):
+    """An onnxruntime.InferenceSession with inputs that it holds for timing.
+
+    Args:
+        session: the onnxruntime.InferenceSession.
+    """
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self._names = [node.name for node in session.get_inputs()]
+        shapes = [[size if isinstance(size, int) else 1 for size in node.shape] for node in session.get_inputs()]
+        types = [NUMPY_TYPES[node.type] for node in session.get_inputs()]
+        self._feeds = dict(zip(self._names, held_inputs(shapes, types), strict=True))
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        """The outputs for `inputs`."""
+        outputs: list[Array] = self._session.run(None, dict(zip(self._names, inputs, strict=True)))
+        return outputs
+
+    def time_ms(self, runs: int) -> list[float]:
+        """Wall-clock time of each run, in ms, from the call to its outputs in host memory."""
+        run, feeds, clock = self._session.run, self._feeds, time.perf_counter_ns
+        samples = []
+        for _ in range(runs):
+            start = clock()
+            run(None, feeds)
+            samples.append((clock() - start) / 1e6)
+        return samples

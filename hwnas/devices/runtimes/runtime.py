@@ -1,0 +1,57 @@
+"""What a runtime must do: load an .onnx file, run it on given inputs, and time runs of it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Array", "Runtime", "RuntimeFactory", "Session"]
+
+Array = npt.NDArray[Any]
+
+
+class Session(ABC):
+    """A model loaded into a runtime."""
+
+    @abstractmethod
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        """The outputs for `inputs`, in the order of the model's inputs and outputs."""
+
+    @abstractmethod
+    def time_ms(self, runs: int) -> list[float]:
+        """Times `runs` runs, one after the other, on inputs that the session holds; in ms, as this runtime times best."""
+
+
+class Runtime(ABC):
+    """A library that runs .onnx files. Importing this class does not import the library."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The name, as in RUNTIMES ("onnxruntime-cpu")."""
+
+    @property
+    @abstractmethod
+    def version(self) -> str | None:
+        """The version of the library, None where it is not installed or cannot run here."""
+
+    @property
+    @abstractmethod
+    def install_hint(self) -> str:
+        """What brings the library, for a person ("pip install 'hwnas[tensorrt]'")."""
+
+    @abstractmethod
+    def load(self, onnx_path: Path, *, num_threads: int) -> Session:
+        """Loads a model. Raises MissingRuntimeError, DeviceError."""
+
+
+RuntimeFactory = Callable[[], Runtime]
+
+
+def held_inputs(shapes: Sequence[Sequence[int]], types: Sequence[Any]) -> list[Array]:
+    """Standard normal inputs of these shapes and numpy types, always the same: what a session times itself on."""
+    rng = np.random.default_rng(0)
+    return [rng.standard_normal(tuple(shape)).astype(kind) for shape, kind in zip(shapes, types, strict=True)]

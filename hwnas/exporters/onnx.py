@@ -1,0 +1,185 @@
+"""Torch modules to ONNX, by torch.export; batch norm is folded into the convolutions before it.
+
+One export takes half a second or more whatever the module's size, so the hundreds of operators of a space are exported
+together as one graph and cut apart, and a chain of operators is joined from their graphs.
+"""
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnx.compose
+import onnx.helper
+import onnx.utils
+import torch
+from torch import Tensor, nn
+
+from hwnas.errors import ExportError
+from hwnas.files import replacing
+
+__all__ = ["chain_models", "export_many", "export_onnx", "save_onnx"]
+
+
+def export_onnx(
+    module: nn.Module, input_shape: Sequence[int], *, batch_size: int = 1, metadata: Mapping[str, str] | None = None
+) -> onnx.ModelProto:
+    """Exports a network as (batch_size, *input_shape) "input" -> "logits".
+
+    Args:
+        module: the network; its mode and device are left as they are.
+        input_shape: shape of one input without the batch.
+        batch_size: the static batch size of the file.
+        metadata: written into the model.
+
+    Raises:
+        ExportError: torch cannot export the module.
+    """
+    example = torch.zeros(batch_size, *input_shape)
+    model = _export(module, (example,), ["input"], ["logits"])
+    onnx.helper.set_model_props(model, dict(metadata or {}))
+    return model
+
+
+def export_many(
+    modules: Sequence[nn.Module], input_shapes: Sequence[Sequence[int]], *, batch_size: int = 1
+) -> list[onnx.ModelProto]:
+    """Exports modules with one input and one output each, in one go.
+
+    Args:
+        modules: the modules.
+        input_shapes: for each the shape of its input without the batch.
+        batch_size: the static batch size.
+
+    Returns:
+        For each module a model "input" -> "output".
+
+    Raises:
+        ExportError: torch cannot export one of them.
+    """
+    examples = tuple(torch.zeros(batch_size, *shape) for shape in input_shapes)
+    inputs = [f"input{index}" for index in range(len(modules))]
+    outputs = [f"output{index}" for index in range(len(modules))]
+    together = _export(_Parallel(modules), examples, inputs, outputs)
+    extractor = onnx.utils.Extractor(together)
+    models = []
+    for given, returned in zip(inputs, outputs, strict=True):
+        model = extractor.extract_model([given], [returned])
+        _rename_ends(model, given, returned)
+        models.append(model)
+    return models
+
+
+def chain_models(models: Sequence[onnx.ModelProto]) -> onnx.ModelProto:
+    """One model "input" -> "output" that runs `models` ("input" -> "output" each) one after the other."""
+    graph = onnx.GraphProto(name="chain")
+    given = "input"
+    for index, model in enumerate(models):
+        returned = "output" if index == len(models) - 1 else f"link{index}"
+        part = onnx.compose.add_prefix_graph(model.graph, f"p{index}/")
+        renamed = {f"p{index}/input": given, f"p{index}/output": returned}
+        for node in part.node:
+            node.input[:] = [renamed.get(name, name) for name in node.input]
+            node.output[:] = [renamed.get(name, name) for name in node.output]
+        graph.node.extend(part.node)
+        graph.initializer.extend(part.initializer)
+        given = returned
+    for value, ends, name in ((models[0].graph.input[0], graph.input, "input"), (models[-1].graph.output[0], graph.output, "output")):
+        end = ends.add()
+        end.CopyFrom(value)
+        end.name = name
+    chained = onnx.helper.make_model(graph, opset_imports=models[0].opset_import, ir_version=models[0].ir_version)
+    chained.functions.extend(models[0].functions)
+    return chained
+
+
+def save_onnx(model: onnx.ModelProto, path: Path) -> None:
+    """Checks the model (full check) and writes it atomically.
+
+    Raises:
+        ExportError: the checker refuses it.
+        StoredFileError: it could not be written.
+    """
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(str(path), "must pass the ONNX checker", came=str(error)) from error
+    serialized = model.SerializeToString()
+    with replacing(path) as scratch:
+        scratch.write_bytes(serialized)
+
+
+class _Parallel(nn.Module):
+    """Modules side by side, each with an input and an output of its own."""
+
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(modules)
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return tuple(part(x) for part, x in zip(self.parts, inputs, strict=True))
+
+
+def _export(
+    module: nn.Module, examples: tuple[Tensor, ...], inputs: list[str], outputs: list[str]
+) -> onnx.ModelProto:
+    was_training = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                module, examples, dynamo=True, verbose=False, input_names=inputs, output_names=outputs
+            )
+    except Exception as error:  # the exporter lets errors of every kind through
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ExportError(f"{type(module).__name__}", "must export to ONNX", came=f"torch says: {reason}") from error
+    finally:
+        for part, training in was_training.items():
+            part.training = training
+    if program is None:
+        raise ExportError(f"{type(module).__name__}", "must export to ONNX", came="torch returned nothing")
+    model: onnx.ModelProto = program.model_proto
+    _forget_sources(model)
+    return model
+
+
+def _forget_sources(model: onnx.ModelProto) -> None:
+    """Drops the exporter's notes (source lines, paths of this machine) from the model."""
+    del model.metadata_props[:]
+    del model.graph.metadata_props[:]
+    model.doc_string = ""
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    values: list[Any] = [*model.graph.value_info, *model.graph.input, *model.graph.output]
+    for value in values:
+        del value.metadata_props[:]
+    for tensor in model.graph.initializer:
+        del tensor.metadata_props[:]
+
+
+def _rename_ends(model: onnx.ModelProto, given: str, returned: str) -> None:
+    for node in model.graph.node:
+        node.input[:] = ["input" if name == given else name for name in node.input]
+        node.output[:] = ["output" if name == returned else name for name in node.output]
+    model.graph.input[0].name = "input"
+    model.graph.output[0].name = "output"
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences the exporter's own warnings, log lines and progress text."""
+    levels = {name: logging.getLogger(name).level for name in ("torch.onnx", "onnxscript", "onnx_ir")}
+    with warnings.catch_warnings(), Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+        warnings.simplefilter("ignore")
+        for name in levels:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)
