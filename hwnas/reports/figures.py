@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 from hwnas.reports.axes import Axis, FrontPlane, model_value, staircase
 from hwnas.reports.comparisons import Comparison
 from hwnas.reports.documents import EvaluationRecord, ModelRecord, ProgressRecord, Run
-from hwnas.reports.quantities import objective_title, scale_for, significant, with_half_width
+from hwnas.reports.quantities import objective_title, scale_for, signed_percent, significant, with_half_width
 
 __all__ = ["front_figure", "hypervolume_figure", "marker_diameter", "prediction_figure"]
 
@@ -293,6 +293,7 @@ def _labelled_dots(comparisons: Sequence[Comparison]) -> dict[str, object]:
         "marker": {"color": "var(--winner)", "size": 9, "line": {"color": "var(--surface)", "width": 1}},
         "textposition": ["bottom right" if item.relative_error > 0 else "top left" for item in comparisons],
         "textfont": {"color": "var(--winner)", "size": 13},
+        "meta": {"role": "point"},
     }
 
 
@@ -337,7 +338,7 @@ def _comparison_hover(item: Comparison) -> str:
         f"<b>{item.model.number} · {html.escape(item.model.name)}</b>"
         f"<br>Predicted: {significant(item.predicted_ms)} ms"
         f"<br>Measured: {with_half_width(item.measured_ms, item.low_ms, item.high_ms)} ms"
-        f"<br>Prediction off by {100 * item.relative_error:+.1f}%"
+        f"<br>Prediction off by {signed_percent(item.relative_error)}"
     )
 
 

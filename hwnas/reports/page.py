@@ -18,7 +18,7 @@ from hwnas.reports.axes import FrontPlane, front_planes, primary_device
 from hwnas.reports.comparisons import Comparison, compare_latencies, median_error
 from hwnas.reports.documents import Run
 from hwnas.reports.figures import front_figure, hypervolume_figure, marker_diameter, prediction_figure
-from hwnas.reports.quantities import objective_title, scale_for, significant, wilson_interval
+from hwnas.reports.quantities import objective_title, scale_for, signed_percent, significant, wilson_interval
 from hwnas.reports.summary import summary_headline, summary_lead, summary_tiles
 from hwnas.reports.tables import front_table, model_table
 
@@ -83,7 +83,7 @@ def _figure(key: str, figure: go.Figure, *, label: str, caption: str, extra: str
         extra: HTML that follows the legend.
         shape: the CSS class that sets its height.
     """
-    drawing = _script_json(figure.to_json())
+    drawing = figure.to_json()  # plotly writes "<" as \u003c, so no string in it ends the script element
     legend = "".join(
         f'<button type="button" class="key" aria-pressed="true" data-trace="{index}">'
         f'<span class="swatch {trace.meta["role"]}" aria-hidden="true"></span>{html.escape(trace.name)}</button>'
@@ -97,11 +97,6 @@ def _figure(key: str, figure: go.Figure, *, label: str, caption: str, extra: str
         f'<button type="button" data-do="save">Save as SVG</button></div>'
         f"<figcaption>{html.escape(caption)}</figcaption></figure>"
     )
-
-
-def _script_json(text: str) -> str:
-    """JSON that no string in it can break out of a script element."""
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def _front_parts(run: Run) -> list[str]:
@@ -119,14 +114,15 @@ def _front_parts(run: Run) -> list[str]:
             f"for {len(run.front)} architectures on the front and {len(run.models)} exported models."
         )
         figure = front_figure(run, plane)
-        caption = _front_caption(run, plane)
+        caption = " ".join([*([] if number else _front_words(run, plane)), *_outside_words(run, plane)])
         parts.append(_figure(f"front-{number}", figure, label=label, caption=caption, extra=_size_key(run, plane)))
     summary = f"The front as a table ({len(run.front)} architectures)"
     parts.append(f"<details><summary>{html.escape(summary)}</summary>{front_table(run)}</details>")
     return parts
 
 
-def _front_caption(run: Run, plane: FrontPlane) -> str:
+def _front_words(run: Run, plane: FrontPlane) -> list[str]:
+    """How to read the front: said once, below its first drawing."""
     sentences = []
     if len(run.objectives) > 2:
         sentences.append(
@@ -137,21 +133,23 @@ def _front_caption(run: Run, plane: FrontPlane) -> str:
     accuracies = [model.accuracy for model in run.models if model.accuracy is not None]
     if plane.y.objective.name == "error" and accuracies:
         timed = plane.x.objective.device is not None
+        predicted, measured = (" and the latency predicted", " and the latency measured") if timed else ("", "")
         sentences.append(
             "Circles are the search's estimates, with the error of the shared weights on validation images"
-            f"{' and the latency predicted' if timed else ''}; squares are exported files, with the error on test images"
-            f"{' and the latency measured' if timed else ''}."
+            f"{predicted}; squares are exported files, with the error on test images{measured}."
         )
         if images:
             low, high = wilson_interval(max(accuracies), images)
             sentences.append(
                 f"On {images} test images the best accuracy has a 95% interval of {100 * low:.1f} to {100 * high:.1f}%."
             )
+    return sentences
+
+
+def _outside_words(run: Run, plane: FrontPlane) -> list[str]:
     outside = plane.outside(run.evaluations)
-    if outside:
-        verb = "lies" if outside == 1 else "lie"
-        sentences.append(f"{outside} of {len(run.evaluations)} evaluations {verb} outside this view.")
-    return " ".join(sentences)
+    verb = "lies" if outside == 1 else "lie"
+    return [f"{outside} of {len(run.evaluations)} evaluations {verb} outside this view."] if outside else []
 
 
 def _size_key(run: Run, plane: FrontPlane) -> str:
@@ -214,7 +212,7 @@ def _prediction_caption(device: str, compared: Sequence[Comparison]) -> str:
     models = "1 model" if len(compared) == 1 else f"{len(compared)} models"
     return (
         f"Median error {100 * median_error(compared):.1f}% over {models} on {device}; the worst is {worst.model.name}, "
-        f"off by {100 * worst.relative_error:+.1f}%. Below the dashed line the model is faster than predicted."
+        f"off by {signed_percent(worst.relative_error)}. Below the dashed line the model is faster than predicted."
     )
 
 

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 
 from hwnas.reports.documents import ObjectiveRecord
 
-__all__ = ["Scale", "objective_title", "scale_for", "significant", "wilson_interval", "with_half_width"]
+__all__ = [
+    "Scale",
+    "objective_title",
+    "scale_for",
+    "signed_percent",
+    "significant",
+    "wilson_interval",
+    "with_half_width",
+]
 
 COUNT_STEPS = ((1e9, "G", "billions"), (1e6, "M", "millions"), (1e3, "k", "thousands"))
 BYTE_STEPS = ((2.0**30, "GiB", "GiB"), (2.0**20, "MiB", "MiB"), (2.0**10, "KiB", "KiB"))
@@ -67,6 +75,11 @@ def significant(value: float, digits: int = 3) -> str:
     return f"{value:.{_decimals(value, digits)}f}"
 
 
+def signed_percent(fraction: float) -> str:
+    """`fraction` in percent with its sign: "+4.1%"."""
+    return f"{100 * fraction:+.1f}%".replace("-", "\N{MINUS SIGN}")
+
+
 def with_half_width(value: float, low: float, high: float, *, decimals: int | None = None) -> str:
     """`value` and half the width of its interval: "0.430 ± 0.003".
 
@@ -98,4 +111,5 @@ def objective_title(objective: ObjectiveRecord) -> str:
 
 
 def _decimals(value: float, digits: int) -> int:
-    return max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else 0
+    """How many digits after the point show `digits` significant ones; rounding errors do not make 0.1 a 0.09999."""
+    return max(0, digits - 1 - math.floor(math.log10(abs(value)) + 1e-9)) if value else 0

@@ -33,6 +33,10 @@
       figure.layout.margin = { ...figure.layout.margin, l: 30, r: 8 };
       figure.layout.xaxis.nticks = 5;
     }
+    if ("printing" in root.dataset) {
+      figure.layout.width = drawing.plot.clientWidth;
+      figure.layout.height = drawing.plot.clientHeight;
+    }
     drawing.figure = figure;
     return Plotly.react(drawing.plot, figure.data, figure.layout, settings());
   }

@@ -1,0 +1,64 @@
+"""Training a plain network for a while from the weights that it has."""
+
+import copy
+import math
+
+import numpy as np
+import torch
+from torch import nn
+
+from hwnas.training.data import ImageData
+from hwnas.training.evaluate import accuracy
+from hwnas.training.supernet import best_device, parameter_groups
+
+__all__ = ["finetune"]
+
+
+def finetune(
+    network: nn.Module,
+    data: ImageData,
+    *,
+    epochs: int,
+    batch_size: int = 64,
+    learning_rate: float = 0.01,
+    label_smoothing: float = 0.1,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+) -> nn.Module:
+    """Trains `network` by SGD with a cosine schedule; the best epoch on the validation part is kept.
+
+    Args:
+        network: (B, C, H, W) -> (B, num_classes), with the weights to start from; it is not changed.
+        data: whose train part is trained on.
+        epochs: passes over it; with 0 the network is returned as it is.
+        batch_size: images in a step.
+        learning_rate: at the start; it falls to 0.
+        label_smoothing: of the labels.
+        seed: of order and augmentation.
+        device: where to train; None: a GPU where there is one.
+
+    Returns:
+        A trained copy in evaluation mode on the CPU: the starting weights, where no epoch was better.
+    """
+    target = torch.device(device or best_device())
+    student = copy.deepcopy(network).to(target)
+    best = copy.deepcopy(network).cpu().eval()
+    best_accuracy = accuracy(student, data, data.validation, device=target)
+    optimizer = torch.optim.SGD(parameter_groups(student, 1e-4), lr=learning_rate, momentum=0.9, nesterov=True)
+    batch_size = min(batch_size, len(data.train))
+    steps = epochs * (len(data.train) // batch_size)
+    step = 0
+    for epoch in range(epochs):
+        generator = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
+        student.train()
+        for x_BCHW, labels_B in data.batches(data.train, batch_size, device=target, generator=generator):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps))
+            optimizer.zero_grad(set_to_none=True)
+            nn.functional.cross_entropy(student(x_BCHW), labels_B, label_smoothing=label_smoothing).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            step += 1
+        reached = accuracy(student, data, data.validation, device=target)
+        if reached >= best_accuracy:
+            best_accuracy, best = reached, copy.deepcopy(student).cpu().eval()
+    return best

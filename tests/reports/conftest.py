@@ -1,0 +1,114 @@
+"""A small run folder that each test may bend before it is read."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+OBJECTIVES = [
+    {"name": "error", "unit": "fraction", "direction": "minimize"},
+    {"name": "macs", "unit": "MACs", "direction": "minimize"},
+    {"name": "parameters", "unit": "parameters", "direction": "minimize"},
+    {"name": "latency_ms@local-cpu", "unit": "ms", "direction": "minimize"},
+    {"name": "latency_ms@rpi4", "unit": "ms", "direction": "minimize"},
+]
+# error, MACs, parameters, ms on local-cpu, ms on rpi4; the fourth is dominated by the second, the fifth failed
+SCORES = [
+    (0.16, 2_000_000, 90_000, 0.10, 1.9),
+    (0.08, 6_000_000, 150_000, 0.17, 3.1),
+    (0.02, 18_000_000, 430_000, 0.30, 5.8),
+    (0.11, 7_000_000, 160_000, 0.19, 3.4),
+]
+
+
+class RunFolder:
+    """The documents of a run folder, as plain data to change, and `write` to put them on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.settings: str | None = 'space = "mobilenetv3"\nseed = 1\n'
+        self.objectives = copy.deepcopy(OBJECTIVES)
+        records = [self._record(number, scores) for number, scores in enumerate(SCORES)]
+        self.front = copy.deepcopy(records[:3])
+        failed = {"architecture": _architecture(4), "failure": "loss became NaN", "seconds": 0.1}
+        header = {"schema_version": 1, "space": "mobilenetv3"}
+        self.evaluations: list[dict[str, Any]] | None = [header, *records, failed]
+        self.progress: list[dict[str, Any]] | None = [
+            {"generation": 0, "evaluations": 2, "hypervolume": 0.61, "front_size": 2, "seconds": 1.0},
+            {"generation": 1, "evaluations": 5, "hypervolume": 0.87, "front_size": 3, "seconds": 2.0},
+        ]
+        self.verification: dict[str, Any] | None = {
+            "schema_version": 1,
+            "models": [_model(number, record) for number, record in enumerate(self.front, start=1)],
+            "test_images": 360,
+            "device": "local-cpu",
+            "environment": {"cpu": "AMD EPYC", "onnxruntime": "1.31.1", "threads": 1},
+        }
+
+    @property
+    def models(self) -> list[dict[str, Any]]:
+        assert self.verification is not None
+        return self.verification["models"]  # type: ignore[no-any-return]
+
+    def keep_objectives(self, *names: str) -> None:
+        """Drops every other objective, from the values too; the order is that of `names`."""
+        by_name = {objective["name"]: objective for objective in self.objectives}
+        self.objectives = [by_name[name] for name in names]
+        for record in [*self.front, *(self.evaluations or [])]:
+            if "values" in record:
+                record["values"] = {name: record["values"][name] for name in names}
+
+    def write(self) -> Path:
+        self.path.mkdir(parents=True, exist_ok=True)
+        front = {"schema_version": 1, "objectives": self.objectives, "evaluations": self.front}
+        (self.path / "front.json").write_text(json.dumps(front))
+        if self.settings is not None:
+            (self.path / "run.toml").write_text(self.settings)
+        for name, lines in (("evaluations.jsonl", self.evaluations), ("search_log.jsonl", self.progress)):
+            if lines is not None:
+                (self.path / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
+        if self.verification is not None:
+            (self.path / "verification.json").write_text(json.dumps(self.verification))
+        return self.path
+
+    def _record(self, number: int, scores: tuple[float, ...]) -> dict[str, Any]:
+        names = [objective["name"] for objective in self.objectives]
+        values = dict(zip(names, scores, strict=True))
+        return {"architecture": _architecture(number), "values": values, "seconds": 0.2}
+
+
+def _architecture(number: int) -> dict[str, Any]:
+    return {"space": "mobilenetv3", "choices": [number, 0, 2]}
+
+
+def _model(number: int, record: dict[str, Any]) -> dict[str, Any]:
+    values = record["values"]
+    latency = {}
+    for device in ("local-cpu", "rpi4"):
+        predicted = values[f"latency_ms@{device}"]
+        measured = predicted * (1 + 0.02 * number)
+        interval = [measured * 0.99, measured * 1.01]
+        latency[device] = {"predicted_ms": predicted, "measured_ms": measured, "measured_ci95_ms": interval}
+    return {
+        "file": f"models/winner-{number}.onnx",
+        "architecture": record["architecture"],
+        "description": f"depths 2-3-{number}",
+        "validation_error": values["error"],
+        "test_accuracy": 1 - values["error"],
+        "onnx_test_accuracy": 1 - values["error"] + 0.005,
+        "max_abs_difference": 3.1e-6 * number,
+        "same_class": True,
+        **latency["local-cpu"],
+        "macs": values["macs"],
+        "parameters": values["parameters"],
+        "size_bytes": 4 * values["parameters"],
+        "on_front": True,
+        "latency": latency,
+    }
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> RunFolder:
+    return RunFolder(tmp_path / "digits")
