@@ -95,7 +95,9 @@ def read_json(path: Path, *, kind: str, schema_version: int) -> dict[str, Any]:
             str(path), f"must be a {kind} in JSON", came=f"line {error.lineno} column {error.colno}: {error.msg}"
         ) from error
     if not isinstance(document, dict):
-        raise StoredFileError(str(path), f"must be a {kind}: a JSON object", came=f"it holds a {type(document).__name__}")
+        raise StoredFileError(
+            str(path), f"must be a {kind}: a JSON object", came=f"it holds a {type(document).__name__}"
+        )
     check_schema(document, path, schema_version)
     return document
 
@@ -172,7 +174,9 @@ class JsonLines:
         except FileNotFoundError:
             return [], 0
         except OSError as error:
-            raise StoredFileError(str(self.path), "must be readable", came=f"the system says: {error.strerror}") from error
+            raise StoredFileError(
+                str(self.path), "must be readable", came=f"the system says: {error.strerror}"
+            ) from error
         documents: list[dict[str, Any]] = []
         whole = 0
         lines = raw.splitlines(keepends=True)
@@ -187,7 +191,9 @@ class JsonLines:
                 break
             if torn:
                 raise StoredFileError(
-                    str(self.path), "must hold one JSON object a line", came=f"line {number} is not one",
+                    str(self.path),
+                    "must hold one JSON object a line",
+                    came=f"line {number} is not one",
                     do="Mend or delete that line",
                 )
             documents.append(document)

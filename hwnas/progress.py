@@ -8,7 +8,8 @@ __all__ = ["OnProgress", "silent"]
 class OnProgress(Protocol):
     """Called as work goes on: `stage` ("measuring"), `done` of `total` steps, and a short `note` ("loss 0.31")."""
 
-    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None: ...
+    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """Takes the news."""
 
 
 def silent(stage: str, done: int, total: int, note: str = "") -> None:

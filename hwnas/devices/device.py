@@ -76,7 +76,9 @@ def load_device(name: str) -> Device:
     known = list_devices()
     path = Path(name) if name.endswith(".toml") else known.get(name)
     if path is None:
-        raise UnknownNameError("device", name, known, do=f"Known: {', '.join(known)}. Add devices/{name}.toml for a new one")
+        raise UnknownNameError(
+            "device", name, known, do=f"Known: {', '.join(known)}. Add devices/{name}.toml for a new one"
+        )
     document = read_toml(path, kind="device file")
     document.setdefault("name", path.stem)
     try:
@@ -84,21 +86,25 @@ def load_device(name: str) -> Device:
     except ValidationError as error:
         raise _device_error(path, error) from error
     if content.name != path.stem:
-        raise DeviceError(f"{path}: name", f"must be {path.stem!r}, as its file is called", came=f"it is {content.name!r}")
+        raise DeviceError(
+            f"{path}: name", f"must be {path.stem!r}, as its file is called", came=f"it is {content.name!r}"
+        )
     if content.address != "local":
         raise DeviceError(
-            f"{path}: address", 'must be "local", the one address that this version reaches', came=f"it is {content.address!r}"
+            f"{path}: address",
+            'must be "local", the one address that this version reaches',
+            came=f"it is {content.address!r}",
         )
     for runtime in content.runtimes:
         find_runtime(runtime, where=str(path))
     cores = os.cpu_count() or 1
     if content.num_threads > cores:
         raise DeviceError(
-            f"{path}: num_threads", f"must be at most {cores}, the cores of this machine", came=f"it is {content.num_threads}"
+            f"{path}: num_threads",
+            f"must be at most {cores}, the cores of this machine",
+            came=f"it is {content.num_threads}",
         )
-    return Device(
-        content.name, content.description, content.address, tuple(content.runtimes), content.num_threads
-    )
+    return Device(content.name, content.description, content.address, tuple(content.runtimes), content.num_threads)
 
 
 def _device_error(path: Path, error: ValidationError) -> HwnasError:
@@ -107,5 +113,3 @@ def _device_error(path: Path, error: ValidationError) -> HwnasError:
     if first["type"] == "extra_forbidden":
         return UnknownNameError("key", key, DeviceFile.model_fields, where=str(path))
     return DeviceError(f"{path}: {key}", "must be usable", came=first["msg"][0].lower() + first["msg"][1:])
-
-

@@ -88,7 +88,10 @@ def chain_models(models: Sequence[onnx.ModelProto]) -> onnx.ModelProto:
         graph.node.extend(part.node)
         graph.initializer.extend(part.initializer)
         given = returned
-    for value, ends, name in ((models[0].graph.input[0], graph.input, "input"), (models[-1].graph.output[0], graph.output, "output")):
+    for value, ends, name in (
+        (models[0].graph.input[0], graph.input, "input"),
+        (models[-1].graph.output[0], graph.output, "output"),
+    ):
         end = ends.add()
         end.CopyFrom(value)
         end.name = name
@@ -124,9 +127,7 @@ class _Parallel(nn.Module):
         return tuple(part(x) for part, x in zip(self.parts, inputs, strict=True))
 
 
-def _export(
-    module: nn.Module, examples: tuple[Tensor, ...], inputs: list[str], outputs: list[str]
-) -> onnx.ModelProto:
+def _export(module: nn.Module, examples: tuple[Tensor, ...], inputs: list[str], outputs: list[str]) -> onnx.ModelProto:
     was_training = {part: part.training for part in module.modules()}
     module.eval()
     try:

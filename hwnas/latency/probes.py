@@ -73,9 +73,7 @@ def export_probes(
     return paths
 
 
-def _context_shapes(
-    operator: Operator, space: SearchSpace
-) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+def _context_shapes(operator: Operator, space: SearchSpace) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
     """The shapes of the contexts before and after `operator`, at most one each."""
     output_shape = space.counts[operator].output_shape
     before = [] if operator.input_shape == space.input_shape else [operator.input_shape]

@@ -133,11 +133,15 @@ def load_table(path: Path) -> LatencyTable:
     absent = [key for key in (*names, "fingerprint", "entries", "contexts") if key not in document]
     if absent:
         raise StoredFileError(str(path), "must be a latency table", came=f"it lacks {', '.join(absent)}")
-    identity = TableIdentity(**{name: document[name] for name in names if name != "input_shape"}, input_shape=tuple(document["input_shape"]))
+    identity = TableIdentity(
+        **{name: document[name] for name in names if name != "input_shape"}, input_shape=tuple(document["input_shape"])
+    )
     entries: dict[Operator, Measurement] = {}
     for number, entry in enumerate(document["entries"]):
         where = f"{path}: entry {number}"
-        operator = Operator.from_json(entry["operator"] if isinstance(entry, dict) and "operator" in entry else {}, where)
+        operator = Operator.from_json(
+            entry["operator"] if isinstance(entry, dict) and "operator" in entry else {}, where
+        )
         if operator in entries:
             raise StoredFileError(where, "must be the only row of its operator", came=f"{operator} stands twice")
         entries[operator] = _measurement_from_json(entry, where)

@@ -44,7 +44,7 @@ class Fixed(nn.Module):
     def activate(self, attributes: Mapping[str, int | str]) -> None:
         """Nothing to choose."""
 
-    def extract(self, attributes: Mapping[str, int | str]) -> nn.Module:
+    def extract(self, attributes: Mapping[str, int | str]) -> nn.Module:  # noqa: ARG002  as Elastic has it
         """A copy of the layer."""
         return copy.deepcopy(self.module)
 

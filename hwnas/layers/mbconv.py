@@ -115,6 +115,8 @@ class MBConv(nn.Module):
         self.squeeze_excite = SqueezeExcite(mid_channels, se_channels) if se_channels else None
         self.project = ConvBNAct(mid_channels, out_channels, activation="identity")
         self.has_skip = stride == 1 and in_channels == out_channels
+        if self.has_skip:
+            nn.init.zeros_(self.project.bn.weight)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, out_channels, ceil(H / stride), ceil(W / stride))."""
@@ -123,7 +125,8 @@ class MBConv(nn.Module):
         if self.squeeze_excite is not None:
             y = self.squeeze_excite(y)
         y = self.project(y)
-        return x_BCHW + y if self.has_skip else y
+        out: Tensor = x_BCHW + y if self.has_skip else y
+        return out
 
 
 class Classifier(nn.Module):

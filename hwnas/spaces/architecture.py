@@ -83,7 +83,9 @@ class Operator:
         except (KeyError, TypeError, AttributeError):
             whole = False
         if not whole:
-            raise StoredFileError(where, "must hold an operator: kind, input_shape and attributes", came=f"it is {document!r}")
+            raise StoredFileError(
+                where, "must hold an operator: kind, input_shape and attributes", came=f"it is {document!r}"
+            )
         return Operator(kind, tuple(shape), dict(attributes))
 
 

@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -65,7 +66,8 @@ class Chain:
 
     def combinations(self, slot: Slot, choices_NV: IntArray) -> npt.NDArray[np.intp]:
         """For each architecture which of `slot.operators` runs, (N,); len(slot.operators) where none does."""
-        combination_N = np.zeros(len(choices_NV), dtype=np.uint8 if len(slot.operators) < 255 else np.intp)
+        narrow = np.uint8 if len(slot.operators) < 255 else np.intp
+        combination_N: npt.NDArray[np.integer[Any]] = np.zeros(len(choices_NV), dtype=narrow)
         for variable in slot.variables:
             combination_N *= len(self.variables[variable].options)
             combination_N += choices_NV[:, variable].astype(combination_N.dtype, copy=False)

@@ -141,7 +141,7 @@ class MobileNetV3(SearchSpace):
     def _chain(self) -> Chain:
         """The one description that operators, build and supernet read."""
         strides = self._strides()
-        channels, height, width = self.input_shape
+        _, height, width = self.input_shape
         stem = self._channels(STEM_CHANNELS)
         slots = [_conv_slot(self.input_shape, stem, strides[0])]
         shape = (stem, _strided(height, strides[0]), _strided(width, strides[0]))
@@ -202,7 +202,12 @@ def _strided(size: int, stride: int) -> int:
 
 
 def _conv_slot(shape: tuple[int, int, int], out_channels: int, stride: int) -> Slot:
-    attributes = {"out_channels": out_channels, "kernel_size": 3, "stride": stride, "activation": "hard_swish"}
+    attributes: dict[str, int | str] = {
+        "out_channels": out_channels,
+        "kernel_size": 3,
+        "stride": stride,
+        "activation": "hard_swish",
+    }
     return Slot((Operator("conv_bn_act", shape, attributes),))
 
 

@@ -110,7 +110,9 @@ class SearchSpace(ABC):
             row[: len(found)] = found
         return indices_NL
 
-    def total_costs(self, choices_NV: IntArray, costs: Sequence[npt.NDArray[np.float64]]) -> list[npt.NDArray[np.float64]]:
+    def total_costs(
+        self, choices_NV: IntArray, costs: Sequence[npt.NDArray[np.float64]]
+    ) -> list[npt.NDArray[np.float64]]:
         """Sums costs over the operators of each architecture.
 
         Args:
@@ -132,7 +134,8 @@ class SearchSpace(ABC):
         """Multiply-accumulates, parameters and output shape of each of `all_operators()`."""
         with torch.device("meta"):
             return {
-                operator: count(self.build_operator(operator), operator.input_shape) for operator in self.all_operators()
+                operator: count(self.build_operator(operator), operator.input_shape)
+                for operator in self.all_operators()
             }
 
     def build(self, architecture: Architecture) -> nn.Module:
@@ -160,7 +163,9 @@ class SearchSpace(ABC):
         """Reads what `Architecture.to_json` wrote. Raises ArchitectureError."""
         if document.get("space") != self.name:
             raise ArchitectureError(
-                "An architecture", f"must belong to the space {self.name}", came=f"its space is {document.get('space')!r}"
+                "An architecture",
+                f"must belong to the space {self.name}",
+                came=f"its space is {document.get('space')!r}",
             )
         choices = document.get("choices")
         if not isinstance(choices, list):
@@ -189,7 +194,9 @@ class SearchSpace(ABC):
         """A random architecture: each variable uniform and independent."""
         return self.architectures(self.sample_choices(1, rng=rng))[0]
 
-    def mutate(self, architecture: Architecture, *, rng: np.random.Generator, rate: float | None = None) -> Architecture:
+    def mutate(
+        self, architecture: Architecture, *, rng: np.random.Generator, rate: float | None = None
+    ) -> Architecture:
         """Each variable changed to another option with probability `rate` (1 / V if None), at least one of them."""
         choices_V = np.array(architecture.choices)
         changed_V = rng.random(len(choices_V)) < (1 / len(choices_V) if rate is None else rate)

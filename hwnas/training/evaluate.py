@@ -3,14 +3,15 @@
 Shapes: N images, B batch, C channels, H height, W width, K classes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from hwnas.spaces import Architecture, SuperNet
 from hwnas.training.data import ImageData, Part
 
-__all__ = ["accuracy", "predict_logits", "recalibrate_batch_norm"]
+__all__ = ["SubnetEvaluator", "accuracy", "predict_logits", "recalibrate_batch_norm"]
 
 EVALUATION_BATCH = 512
 
@@ -48,3 +49,42 @@ def accuracy(network: nn.Module, data: ImageData, part: Part, *, device: torch.d
     """The share of `part` that `network` classifies rightly, from 0 to 1."""
     predicted_N = predict_logits(network, data, part, device=device).argmax(1)
     return (predicted_N == part.labels_N).float().mean().item()
+
+
+class SubnetEvaluator:
+    """Scores sub-networks of a trained supernet on the validation part.
+
+    Args:
+        supernet: the trained supernet.
+        data: whose train part recalibrates batch norms, and whose validation part is scored on.
+        calibration_images: images of the train part for the batch norms of each sub-network.
+        seed: of the choice of those images.
+        device: where to run.
+    """
+
+    def __init__(
+        self,
+        supernet: SuperNet,
+        data: ImageData,
+        *,
+        calibration_images: int = 256,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self._supernet = supernet.to(device)
+        self._data = data
+        self._device = device
+        generator = torch.Generator().manual_seed(seed)
+        chosen = data.train.select(torch.randperm(len(data.train), generator=generator)[:calibration_images])
+        self._calibration = [x_BCHW for x_BCHW, _ in data.batches(chosen, EVALUATION_BATCH, device=device)]
+
+    def subnet(self, architecture: Architecture) -> nn.Module:
+        """The sub-network as a plain network of its own, batch norms recalibrated, in evaluation mode."""
+        network = self._supernet.subnet(architecture)
+        recalibrate_batch_norm(network, self._calibration)
+        return network
+
+    def errors(self, architectures: Sequence[Architecture]) -> list[float]:
+        """The share of the validation part that each sub-network classifies wrongly, from 0 to 1."""
+        data, device = self._data, self._device
+        return [1 - accuracy(self.subnet(one), data, data.validation, device=device) for one in architectures]

@@ -7,8 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from hwnas.training.data import ImageData
-from hwnas.training.evaluate import accuracy
+from hwnas.training.data import ImageData, Part
 from hwnas.training.supernet import best_device, parameter_groups
 
 __all__ = ["finetune"]
@@ -25,12 +24,15 @@ def finetune(
     seed: int = 0,
     device: torch.device | str | None = None,
 ) -> nn.Module:
-    """Trains `network` by SGD with a cosine schedule; the best epoch on the validation part is kept.
+    """Trains `network` by SGD with a cosine schedule on the train and the validation part together.
+
+    The search is over when its winners are trained, so the images that it chose them by may teach them too; the test part
+    stays unseen.
 
     Args:
         network: (B, C, H, W) -> (B, num_classes), with the weights to start from; it is not changed.
-        data: whose train part is trained on.
-        epochs: passes over it; with 0 the network is returned as it is.
+        data: whose train and validation parts are trained on.
+        epochs: passes over them; with 0 the network is returned as it is.
         batch_size: images in a step.
         learning_rate: at the start; it falls to 0.
         label_smoothing: of the labels.
@@ -38,27 +40,26 @@ def finetune(
         device: where to train; None: a GPU where there is one.
 
     Returns:
-        A trained copy in evaluation mode on the CPU: the starting weights, where no epoch was better.
+        A trained copy in evaluation mode on the CPU.
     """
     target = torch.device(device or best_device())
-    student = copy.deepcopy(network).to(target)
-    best = copy.deepcopy(network).cpu().eval()
-    best_accuracy = accuracy(student, data, data.validation, device=target)
+    student = copy.deepcopy(network).to(target).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(parameter_groups(student, 1e-4), lr=learning_rate, momentum=0.9, nesterov=True)
-    batch_size = min(batch_size, len(data.train))
-    steps = epochs * (len(data.train) // batch_size)
+    both = Part(
+        torch.cat([data.train.images_NCHW, data.validation.images_NCHW]),
+        torch.cat([data.train.labels_N, data.validation.labels_N]),
+    )
+    batch_size = min(batch_size, len(both))
+    steps = epochs * (len(both) // batch_size)
     step = 0
     for epoch in range(epochs):
         generator = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
         student.train()
-        for x_BCHW, labels_B in data.batches(data.train, batch_size, device=target, generator=generator):
+        for x_BCHW, labels_B in data.batches(both, batch_size, device=target, generator=generator):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps))
             optimizer.zero_grad(set_to_none=True)
             nn.functional.cross_entropy(student(x_BCHW), labels_B, label_smoothing=label_smoothing).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             step += 1
-        reached = accuracy(student, data, data.validation, device=target)
-        if reached >= best_accuracy:
-            best_accuracy, best = reached, copy.deepcopy(student).cpu().eval()
-    return best
+    return student.cpu().eval()

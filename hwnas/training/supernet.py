@@ -9,7 +9,6 @@ import io
 import logging
 import math
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -150,7 +149,8 @@ class SupernetTraining:
         self.device = torch.device(device or best_device())
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            self.supernet = space.supernet().to(self.device, memory_format=torch.channels_last)
+            self.supernet = space.supernet().to(self.device)
+        self.supernet.to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.SGD(
             parameter_groups(self.supernet, settings.weight_decay),
             lr=settings.learning_rate,
@@ -171,14 +171,14 @@ class SupernetTraining:
 
     def run_epoch(self) -> float:
         """One pass over the train part; returns the mean loss of the largest sub-network. Raises TrainingError."""
-        generator = torch.Generator().manual_seed(int(np.random.SeedSequence([self.seed, self.epoch]).generate_state(1)[0]))
+        generator = torch.Generator().manual_seed(
+            int(np.random.SeedSequence([self.seed, self.epoch]).generate_state(1)[0])
+        )
         rng = np.random.default_rng([self.seed, self.epoch])
         steps = len(self.data.train) // self.settings.batch_size
         self.supernet.train()
         losses = []
-        batches = self.data.batches(
-            self.data.train, self.settings.batch_size, device=self.device, generator=generator
-        )
+        batches = self.data.batches(self.data.train, self.settings.batch_size, device=self.device, generator=generator)
         for step, (x_BCHW, labels_B) in enumerate(batches):
             rate = learning_rate_at(self.epoch + step / steps, self.settings)
             for group in self.optimizer.param_groups:
@@ -203,7 +203,10 @@ class SupernetTraining:
         loss = nn.functional.cross_entropy(logits_BK, labels_B, label_smoothing=self.settings.label_smoothing)
         loss.backward()  # type: ignore[no-untyped-call]
         target_BK = logits_BK.detach().softmax(1)
-        for architecture in (self.space.smallest(), *(self.space.sample(rng) for _ in range(self.settings.random_subnets))):
+        for architecture in (
+            self.space.smallest(),
+            *(self.space.sample(rng) for _ in range(self.settings.random_subnets)),
+        ):
             self.supernet.activate(architecture)
             nn.functional.cross_entropy(self.supernet(x_BCHW), target_BK).backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
@@ -244,7 +247,9 @@ def load_supernet(space: SearchSpace, path: Path) -> SuperNet:
     state = read_checkpoint(path)
     for name, value in space.identity().items():
         if state["identity"].get(name) != value:
-            raise RunError(f"Checkpoint {path}", f"must be of {name}={value}", came=f"it is of {state['identity'].get(name)}")
+            raise RunError(
+                f"Checkpoint {path}", f"must be of {name}={value}", came=f"it is of {state['identity'].get(name)}"
+            )
     supernet = space.supernet()
     supernet.load_state_dict(state["supernet"])
     return supernet
@@ -261,7 +266,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             str(path), "must be a supernet's checkpoint", came="it is broken", do="Delete it to train anew"
         ) from error
     if not isinstance(state, dict) or state.get("schema_version") != SCHEMA_VERSION or "identity" not in state:
-        raise StoredFileError(str(path), f"must be a supernet's checkpoint of schema_version {SCHEMA_VERSION}", came="it is not")
+        raise StoredFileError(
+            str(path), f"must be a supernet's checkpoint of schema_version {SCHEMA_VERSION}", came="it is not"
+        )
     return state
 
 
@@ -286,5 +293,3 @@ def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, 
         {"params": [parameter for parameter in parameters if parameter.ndim > 1], "weight_decay": weight_decay},
         {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
     ]
-
-

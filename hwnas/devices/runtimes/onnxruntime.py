@@ -70,7 +70,9 @@ class OnnxRuntime(Runtime):
             DeviceError: it cannot load the model.
         """
         if self.version is None:
-            raise MissingRuntimeError(f"Runtime {self.name}", "must be installed", came="it is not", do=self.install_hint)
+            raise MissingRuntimeError(
+                f"Runtime {self.name}", "must be installed", came="it is not", do=self.install_hint
+            )
         import onnxruntime
 
         options = onnxruntime.SessionOptions()

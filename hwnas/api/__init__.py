@@ -1,0 +1,23 @@
+"""The verbs: profile, train, search, export, verify, report, quickstart."""
+
+from hwnas.api.first_run import quickstart
+from hwnas.api.listing import list_devices, list_runtimes, list_spaces
+from hwnas.api.profiling import profile
+from hwnas.api.reporting import report
+from hwnas.api.searching import search, search_run, train
+from hwnas.api.verification import verify
+from hwnas.api.winners import export
+
+__all__ = [
+    "export",
+    "list_devices",
+    "list_runtimes",
+    "list_spaces",
+    "profile",
+    "quickstart",
+    "report",
+    "search",
+    "search_run",
+    "train",
+    "verify",
+]

@@ -1,0 +1,66 @@
+"""The verb `profile`: a latency table of a space on a device."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hwnas.devices import MeasurementPlan, load_device
+from hwnas.latency import LatencyTable, TableIdentity, profile_space, table_path
+from hwnas.progress import OnProgress, silent
+from hwnas.spaces import SearchSpace, make_space
+
+__all__ = ["profile"]
+
+
+def profile(
+    device: str,
+    space: str | SearchSpace = "mobilenetv3",
+    *,
+    input_shape: tuple[int, int, int] = (3, 224, 224),
+    num_classes: int = 1000,
+    space_options: Mapping[str, Any] | None = None,
+    batch_size: int = 1,
+    precision: str = "fp32",
+    tables: str | Path = "latency_tables",
+    measurement: MeasurementPlan | None = None,
+    seed: int = 0,
+    on_progress: OnProgress = silent,
+) -> LatencyTable:
+    """Measures every distinct operator of a space on a device that its table does not have yet.
+
+    Args:
+        device: a device's name, or the path of a device file.
+        space: a space's name, or the space itself, whose shape, classes and options then count.
+        input_shape: (C, H, W) of one image.
+        num_classes: number of logits.
+        space_options: further options of the space, such as {"width_mult": 0.5}.
+        batch_size: images in one inference.
+        precision: of the models: "fp32".
+        tables: the folder of latency tables.
+        measurement: how long and how often to measure.
+        seed: of the random order of measurement.
+        on_progress: told of each step.
+
+    Returns:
+        The table, which is also stored at <tables>/<device>/<runtime>-<precision>-<space>-….json.
+
+    Raises:
+        UnknownNameError: no such device, space or option.
+        TableMismatchError: the file is of another table.
+        MissingRuntimeError, DeviceError: the runtime is not there, or refuses an operator.
+        StoredFileError: a file is broken or could not be written.
+    """
+    where = load_device(device)
+    if isinstance(space, str):
+        space = make_space(space, input_shape=input_shape, num_classes=num_classes, options=space_options)
+    identity = TableIdentity.of(where, space, batch_size=batch_size, precision=precision)
+    return profile_space(
+        where,
+        space,
+        path=table_path(Path(tables), identity, space),
+        batch_size=batch_size,
+        precision=precision,
+        plan=measurement,
+        seed=seed,
+        on_progress=on_progress,
+    )

@@ -1,0 +1,291 @@
+"""The verbs `search` and `train`: whatever of profiling, training and searching is still missing."""
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch.utils.data import Dataset
+
+from hwnas import objectives as makers
+from hwnas.api.profiling import profile
+from hwnas.api.run_folder import FROM_PYTHON, RunFolder, open_run
+from hwnas.api.settings import RunSettings, make_settings
+from hwnas.devices import MeasurementPlan, load_device
+from hwnas.errors import SettingsError
+from hwnas.files import JsonLines
+from hwnas.front import ParetoFront
+from hwnas.latency import TableIdentity, load_table, table_path
+from hwnas.objectives import Objective, check_feasible
+from hwnas.progress import OnProgress, silent
+from hwnas.spaces import SearchSpace
+from hwnas.strategies import SearchLoop, SearchStrategy, find_strategy, make_strategy
+from hwnas.training import ImageData, SubnetEvaluator, TrainingSettings, best_device, split_dataset, train_supernet
+
+__all__ = ["search", "search_run", "train"]
+
+logger = logging.getLogger(__name__)
+
+DataSource = str | ImageData | Dataset[Any] | Sequence[Dataset[Any]]
+
+
+def search(
+    *,
+    output: str | Path,
+    space: str | SearchSpace = "mobilenetv3",
+    space_options: Mapping[str, int | float] | None = None,
+    data: DataSource = "digits",
+    data_root: str | None = None,
+    image_size: int | None = None,
+    objectives: Sequence[str] = ("error", "macs", "latency@local-cpu"),
+    bounds: Mapping[str, int | float] | None = None,
+    strategy: str | type[SearchStrategy] = "nsga2",
+    strategy_options: Mapping[str, int | float] | None = None,
+    evaluations: int = 400,
+    calibration_images: int = 256,
+    winners: int = 5,
+    finetune_epochs: int = 5,
+    batch_size: int = 1,
+    precision: str = "fp32",
+    tables: str | Path = "latency_tables",
+    seed: int = 0,
+    training: TrainingSettings | Mapping[str, Any] | None = None,
+    measurement: MeasurementPlan | Mapping[str, Any] | None = None,
+    on_progress: OnProgress = silent,
+) -> ParetoFront:
+    """Finds the Pareto front of a space for a task and devices; what an earlier, stopped call has done is kept.
+
+    Args:
+        output: the run folder.
+        space: a space's name, or a space.
+        space_options: its options, such as {"width_mult": 0.5}.
+        data: a data set's name, a folder of images, ImageData, or one, two or three torch data sets.
+        data_root: where a named data set lies; None: ./datasets, downloaded where it is missing.
+        image_size: side of the images of a folder.
+        objectives: what to minimise: "error", "macs", "parameters", "latency@<device>", several devices if wanted.
+        bounds: for some objectives, what they must not exceed: a fraction, MACs, parameters, ms.
+        strategy: a strategy's name, or a SearchStrategy class.
+        strategy_options: its hyperparameters, such as {"population_size": 40}.
+        evaluations: distinct architectures to evaluate.
+        calibration_images: images for the batch norms of each evaluated sub-network.
+        winners: how many of the front `export` takes.
+        finetune_epochs: epochs that `export` trains each of them for.
+        batch_size: images in one inference, for the latency.
+        precision: of the models: "fp32".
+        tables: the folder of latency tables.
+        seed: of everything random: the same seed, tables and machine give the same front.
+        training: of the supernet: TrainingSettings, or some of its fields.
+        measurement: MeasurementPlan, or some of its fields.
+        on_progress: told of each step.
+
+    Returns:
+        The front of all evaluations, also stored as front.json.
+
+    Raises:
+        HwnasError: see `hwnas.errors`; bad settings and bounds that nothing meets before anything slow begins.
+    """
+    given: dict[str, Any] = {
+        "space": space if isinstance(space, str) else FROM_PYTHON + space.name,
+        "space_options": dict(space_options or {}),
+        "data": data if isinstance(data, str) else FROM_PYTHON + type(data).__name__,
+        "data_root": data_root,
+        "image_size": image_size,
+        "objectives": list(objectives),
+        "bounds": dict(bounds or {}),
+        "strategy": strategy if isinstance(strategy, str) else FROM_PYTHON + strategy.__name__,
+        "strategy_options": dict(strategy_options or {}),
+        "evaluations": evaluations,
+        "calibration_images": calibration_images,
+        "winners": winners,
+        "finetune_epochs": finetune_epochs,
+        "batch_size": batch_size,
+        "precision": precision,
+        "tables": str(tables),
+        "seed": seed,
+        "training": training if isinstance(training, TrainingSettings) else dict(training or {}),
+        "measurement": measurement if isinstance(measurement, MeasurementPlan) else dict(measurement or {}),
+    }
+    run = RunFolder(
+        Path(output),
+        make_settings(given, where="search"),
+        None if isinstance(space, str) else space,
+        None if isinstance(data, str) else as_image_data(data, seed),
+    )
+    return _search(run, strategy if isinstance(strategy, type) else None, on_progress)
+
+
+def search_run(run: RunFolder, *, on_progress: OnProgress = silent) -> ParetoFront:
+    """Does what is still missing of `run`; otherwise as `search`."""
+    return _search(run, None, on_progress)
+
+
+def train(
+    run: str | Path,
+    *,
+    space: SearchSpace | None = None,
+    data: DataSource | None = None,
+    on_progress: OnProgress = silent,
+) -> Path:
+    """Trains the supernet of a run, or goes on with it.
+
+    Args:
+        run: the run folder, or the run.toml in it.
+        space: the space, where the run was made with an object.
+        data: the data, where the run was made with an object.
+        on_progress: told of each epoch.
+
+    Returns:
+        The checkpoint.
+
+    Raises:
+        HwnasError: see `hwnas.errors`.
+    """
+    return train_run(open_run(run, space=space, data=as_image_data(data)), on_progress=on_progress)
+
+
+def train_run(run: RunFolder, *, on_progress: OnProgress = silent) -> Path:
+    """Trains the supernet of `run`; returns the checkpoint."""
+    run.begin()
+    train_supernet(
+        run.space,
+        run.data,
+        checkpoint=run.supernet,
+        settings=run.settings.training,
+        seed=run.settings.seed,
+        on_progress=on_progress,
+    )
+    return run.supernet
+
+
+def as_image_data(data: DataSource | None, seed: int = 0) -> ImageData | None:
+    """`data` as ImageData; None for None. A name is loaded by the run itself."""
+    if data is None or isinstance(data, ImageData):
+        return data
+    if isinstance(data, str):
+        raise SettingsError(
+            "data", "must be an object here", came=f"the name {data!r} came", do="The run knows its own data"
+        )
+    return split_dataset(data, seed=seed)
+
+
+def make_objectives(run: RunFolder, *, measured: bool = True) -> list[Objective]:
+    """The objectives of `run`, bounds included; "error" cannot be evaluated yet.
+
+    Args:
+        run: the run.
+        measured: whether latencies, which need a table, are wanted too.
+
+    Raises:
+        TableError: a table is missing, of something else, or lacks rows.
+    """
+    settings, space = run.settings, run.space
+    found = []
+    for name in settings.objectives:
+        if name == "error":
+            objective = makers.error(_not_trained)
+        elif name == "macs":
+            objective = makers.macs(space)
+        elif name == "parameters":
+            objective = makers.parameters(space)
+        elif measured:
+            device = load_device(name.removeprefix("latency@"))
+            wanted = TableIdentity.of(device, space, batch_size=settings.batch_size, precision=settings.precision)
+            table = load_table(table_path(Path(settings.tables), wanted, space))
+            table.check_identity(wanted)
+            objective = makers.latency(space, table)
+        else:
+            continue
+        found.append(objective.bounded(settings.bounds.get(name)))
+    return found
+
+
+def _search(run: RunFolder, strategy: type[SearchStrategy] | None, on_progress: OnProgress) -> ParetoFront:
+    settings = run.settings
+    if strategy is None:
+        find_strategy(settings.strategy)
+    for name in settings.devices:
+        load_device(name)
+    early = make_objectives(run, measured=False)
+    check_feasible(run.space, early, rng=np.random.default_rng(settings.seed))
+    if strategy is None:
+        make_strategy(settings.strategy, run.space, early, seed=settings.seed, options=settings.strategy_options)
+    run.begin()
+    for name in settings.devices:
+        profile(
+            name,
+            run.space,
+            batch_size=settings.batch_size,
+            precision=settings.precision,
+            tables=settings.tables,
+            measurement=settings.measurement,
+            seed=settings.seed,
+            on_progress=on_progress,
+        )
+    objectives = make_objectives(run)
+    check_feasible(run.space, objectives, rng=np.random.default_rng(settings.seed))
+    if "error" in settings.objectives:
+        objectives = _with_error(run, objectives, on_progress)
+    if strategy is None:
+        made = make_strategy(
+            settings.strategy, run.space, objectives, seed=settings.seed, options=settings.strategy_options
+        )
+    else:
+        made = strategy(run.space, objectives, rng=np.random.default_rng(settings.seed))  # type: ignore[call-arg]
+    loop = SearchLoop(
+        run.space, objectives, made, JsonLines(run.evaluations), _identity(run, objectives), JsonLines(run.search_log)
+    )
+    front = loop.run(settings.evaluations, on_progress=on_progress)
+    front.save(run.front)
+    if not len(front):
+        logger.warning("No evaluated architecture meets every bound: the front is empty")
+    return front
+
+
+def _with_error(run: RunFolder, objectives: Sequence[Objective], on_progress: OnProgress) -> list[Objective]:
+    """The objectives with an "error" that asks the trained supernet."""
+    settings = run.settings
+    supernet = train_supernet(
+        run.space,
+        run.data,
+        checkpoint=run.supernet,
+        settings=settings.training,
+        seed=settings.seed,
+        on_progress=on_progress,
+    )
+    evaluator = SubnetEvaluator(
+        supernet,
+        run.data,
+        calibration_images=settings.calibration_images,
+        seed=settings.seed,
+        device=best_device(),
+    )
+    ready = makers.error(evaluator.errors)
+    return [ready.bounded(one.bound) if one.name == ready.name else one for one in objectives]
+
+
+def _identity(run: RunFolder, objectives: Sequence[Objective]) -> dict[str, Any]:
+    """What evaluations must be of to be gone on with."""
+    settings: RunSettings = run.settings
+    return {
+        **run.space.identity(),
+        "data": settings.data,
+        "objectives": [objective.to_json() for objective in objectives],
+        "operator_costs": {
+            one.name: _digest(one.operator_costs) for one in objectives if one.operator_costs is not None
+        },
+        "strategy": settings.strategy,
+        "strategy_options": settings.strategy_options,
+        "seed": settings.seed,
+    }
+
+
+def _digest(costs: npt.NDArray[np.float64]) -> str:
+    """A few hexadecimal digits that change when any cost does, such as when a table is measured anew."""
+    return hashlib.sha256(costs.tobytes()).hexdigest()[:16]
+
+
+def _not_trained(architectures: Sequence[Any]) -> list[float]:
+    raise NotImplementedError(f"{len(architectures)} architectures were to be scored before the supernet was trained")

@@ -1,0 +1,176 @@
+"""The verb `verify`: exported files checked, compared with torch on real images, scored, and measured again."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnx
+import torch
+
+from hwnas.api.run_folder import RunFolder, open_run
+from hwnas.api.searching import DataSource, as_image_data
+from hwnas.api.winners import Winner, load_network, load_winners
+from hwnas.devices import (
+    Device,
+    Measurement,
+    MeasurementPlan,
+    Session,
+    fingerprint,
+    load_device,
+    measure,
+    pinned,
+    summarize,
+)
+from hwnas.errors import ExportError
+from hwnas.files import write_json
+from hwnas.front import non_dominated
+from hwnas.progress import OnProgress, silent
+from hwnas.spaces import SearchSpace
+from hwnas.training import predict_logits
+
+__all__ = ["verify"]
+
+logger = logging.getLogger(__name__)
+
+SCHEMA_VERSION: Final = 1
+MAX_DIFFERENCE: Final = 1e-4
+DEFAULT_DEVICE: Final = "local-cpu"
+
+
+def verify(
+    run: str | Path,
+    *,
+    space: SearchSpace | None = None,
+    data: DataSource | None = None,
+    on_progress: OnProgress = silent,
+) -> dict[str, Any]:
+    """Checks every exported model of a run, and ranks them by what was measured.
+
+    Each file passes onnx's full check, gives what torch gives on every image of the test part (largest absolute
+    difference at most 1e-4, the same class), is scored on the test part by itself, and is measured end to end on every
+    device of the run.
+
+    Args:
+        run: the run folder, or the run.toml in it.
+        space: the space, where the run was made with an object.
+        data: the data, where the run was made with an object.
+        on_progress: told of each step.
+
+    Returns:
+        What is stored as verification.json: "models", the fastest first.
+
+    Raises:
+        RunError: nothing was exported yet.
+        ExportError: a file is not the model that it was exported from.
+        StoredFileError: a file is broken, missing or could not be written.
+    """
+    folder = open_run(run, space=space, data=as_image_data(data))
+    winners = load_winners(folder)
+    reports = []
+    for number, winner in enumerate(winners, start=1):
+        reports.append(_check(folder, winner))
+        on_progress("checking", number, len(winners))
+    devices = [load_device(name) for name in folder.settings.devices] or [load_device(DEFAULT_DEVICE)]
+    for device in devices:
+        for report, winner, found in zip(reports, winners, _measure(folder, winners, device, on_progress), strict=True):
+            report["latency"][device.name] = {
+                "predicted_ms": winner.values.get(f"latency_ms@{device.name}"),
+                "measured_ms": found.latency_ms,
+                "measured_ci95_ms": list(found.ci95_ms),
+            }
+    first = devices[0]
+    for report in reports:
+        report.update(report["latency"][first.name])
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "device": first.name,
+        "test_images": len(folder.data.test),
+        "environment": {
+            **fingerprint(first.runtime, num_threads=first.num_threads),
+            "torch_version": torch.__version__,
+            "onnx_version": onnx.__version__,
+        },
+        "models": _ranked(reports),
+    }
+    write_json(folder.verification, document)
+    return document
+
+
+def _check(folder: RunFolder, winner: Winner) -> dict[str, Any]:
+    """Structure, parity with torch and accuracy of one file."""
+    path = folder.path / winner.file
+    if not path.exists():
+        raise ExportError(
+            str(path), "must be there", came="it is missing", do=f"Export again: hwnas export {folder.path}"
+        )
+    try:
+        onnx.checker.check_model(str(path), full_check=True)
+    except Exception as error:  # a broken file fails in protobuf, in onnx's C++ or in its Python
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ExportError(
+            str(path), "must pass the ONNX checker", came=reason, do=f"Export again: hwnas export {folder.path}"
+        ) from error
+    data = folder.data
+    torch_logits_NK = predict_logits(load_network(folder, winner), data, data.test).numpy()
+    onnx_logits_NK = _onnx_logits(folder, winner)
+    difference = float(np.abs(torch_logits_NK - onnx_logits_NK).max())
+    same_class = bool((torch_logits_NK.argmax(1) == onnx_logits_NK.argmax(1)).all())
+    if not difference <= MAX_DIFFERENCE or not same_class:
+        raise ExportError(
+            str(path),
+            f"must give torch's outputs within {MAX_DIFFERENCE:g} and its class on all {len(data.test)} test images",
+            came=f"the largest difference is {difference:.3g}{'' if same_class else ', and classes differ'}",
+            do=f"Export again: hwnas export {folder.path}",
+        )
+    labels_N = data.test.labels_N.numpy()
+    architecture = folder.space.from_json(winner.architecture)
+    counts = [folder.space.counts[operator] for operator in folder.space.operators(architecture)]
+    return {
+        "file": winner.file,
+        "architecture": dict(winner.architecture),
+        "description": winner.description,
+        "validation_error": winner.values.get("error"),
+        "test_accuracy": float((torch_logits_NK.argmax(1) == labels_N).mean()),
+        "onnx_test_accuracy": float((onnx_logits_NK.argmax(1) == labels_N).mean()),
+        "max_abs_difference": difference,
+        "same_class": same_class,
+        "macs": sum(one.macs for one in counts),
+        "parameters": sum(one.parameters for one in counts),
+        "size_bytes": path.stat().st_size,
+        "latency": {},
+    }
+
+
+def _onnx_logits(folder: RunFolder, winner: Winner) -> Any:
+    """The logits (N, K) of the exported file for the test part, by ONNX Runtime on this machine's CPU."""
+    data, batch = folder.data, winner.batch_size
+    session = load_device(DEFAULT_DEVICE).runtime.load(folder.path / winner.file, num_threads=1)
+    rows = []
+    for start in range(0, len(data.test), batch):
+        x_BCHW = data.normalized(data.test.images_NCHW[start : start + batch]).contiguous().numpy()
+        short = batch - len(x_BCHW)
+        padded = np.concatenate([x_BCHW, np.zeros((short, *x_BCHW.shape[1:]), x_BCHW.dtype)]) if short else x_BCHW
+        rows.append(session.run([padded])[0][: len(x_BCHW)])
+    return np.concatenate(rows)
+
+
+def _measure(folder: RunFolder, winners: list[Winner], device: Device, on_progress: OnProgress) -> list[Measurement]:
+    """The winners' end-to-end latencies on `device`, measured together."""
+    plan: MeasurementPlan = replace(folder.settings.measurement, rounds=max(30, folder.settings.measurement.rounds))
+    with pinned(device.num_threads):
+        sessions: dict[str, Session] = {
+            winner.file: device.runtime.load(folder.path / winner.file, num_threads=device.num_threads)
+            for winner in winners
+        }
+        samples = measure(sessions, plan=plan, seed=folder.settings.seed, on_progress=on_progress)
+    return [summarize(samples[winner.file], quantile=plan.quantile) for winner in winners]
+
+
+def _ranked(reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The models by measured latency, each marked whether another is both faster and more accurate."""
+    pairs = np.array([[report["measured_ms"], 1 - report["onnx_test_accuracy"]] for report in reports])
+    for report, on_front in zip(reports, non_dominated(pairs), strict=True):
+        report["on_front"] = bool(on_front)
+    return sorted(reports, key=lambda report: float(report["measured_ms"]))

@@ -1,0 +1,218 @@
+"""The verb `export`: members of the front as plain, fine-tuned networks in ONNX files."""
+
+import io
+import logging
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import onnx
+import torch
+from torch import nn
+
+from hwnas.api.run_folder import RunFolder, open_run
+from hwnas.api.searching import DataSource, as_image_data
+from hwnas.errors import ExportError, RunError, StoredFileError
+from hwnas.exporters import export_onnx, save_onnx
+from hwnas.files import read_json, replacing, write_json
+from hwnas.front import Evaluation
+from hwnas.progress import OnProgress, silent
+from hwnas.spaces import SearchSpace
+from hwnas.training import SubnetEvaluator, finetune, load_supernet
+
+__all__ = ["Winner", "export", "load_winners"]
+
+logger = logging.getLogger(__name__)
+
+SCHEMA_VERSION: Final = 1
+
+
+@dataclass(frozen=True)
+class Winner:
+    """One exported member of the front.
+
+    Attributes:
+        file: the ONNX file, relative to the run folder.
+        weights: the torch state of the plain network, relative to the run folder.
+        architecture: {"space", "choices"}.
+        description: the architecture for a person.
+        values: its objectives as the search saw them.
+        finetune_epochs: that it was trained for by itself.
+        batch_size: the static batch size of the file.
+    """
+
+    file: str
+    weights: str
+    architecture: Mapping[str, Any]
+    description: str
+    values: Mapping[str, float]
+    finetune_epochs: int
+    batch_size: int
+
+
+def export(
+    run: str | Path,
+    *,
+    winners: int | None = None,
+    finetune_epochs: int | None = None,
+    space: SearchSpace | None = None,
+    data: DataSource | None = None,
+    on_progress: OnProgress = silent,
+) -> list[Path]:
+    """Exports a chosen number of the front: its extremes, its knee, and the rest spread between.
+
+    Each is taken out of the supernet as a plain network with only its own weights, fine-tuned, and written as ONNX.
+    Winners that were exported before by the same settings are kept, so a stopped export goes on.
+
+    Args:
+        run: the run folder, or the run.toml in it.
+        winners: how many; None: as in run.toml.
+        finetune_epochs: of each; None: as in run.toml.
+        space: the space, where the run was made with an object.
+        data: the data, where the run was made with an object.
+        on_progress: told of each winner.
+
+    Returns:
+        The ONNX files.
+
+    Raises:
+        RunError: nothing was searched yet, or the front is empty.
+        ExportError: a network cannot be exported.
+        StoredFileError: a file could not be written.
+    """
+    folder = open_run(run, space=space, data=as_image_data(data))
+    front = folder.load_front()
+    if not len(front):
+        raise RunError(
+            f"Run folder {folder.path}",
+            "must hold a front with members",
+            came="its front is empty",
+            do="Raise its bounds or its evaluations",
+        )
+    chosen = front.choose(folder.settings.winners if winners is None else winners)
+    epochs = folder.settings.finetune_epochs if finetune_epochs is None else finetune_epochs
+    kept = {winner.file: winner for winner in load_winners(folder)} if folder.manifest.exists() else {}
+    evaluator: SubnetEvaluator | None = None
+    done: list[Winner] = []
+    for number, evaluation in enumerate(chosen, start=1):
+        winner = _describe(folder, evaluation, number, epochs)
+        if (
+            kept.get(winner.file) == winner
+            and (folder.path / winner.file).exists()
+            and (folder.path / winner.weights).exists()
+        ):
+            logger.info("Nothing to export: %s is there", winner.file)
+        else:
+            evaluator = evaluator or _evaluator(folder)
+            _write(folder, winner, evaluation, evaluator)
+        done.append(winner)
+        _save_manifest(folder, [*done, *(one for one in kept.values() if one.file not in {d.file for d in done})])
+        on_progress("exporting winners", number, len(chosen))
+    _save_manifest(folder, done)
+    for stale in set(kept) - {winner.file for winner in done}:
+        (folder.path / stale).unlink(missing_ok=True)
+        (folder.path / kept[stale].weights).unlink(missing_ok=True)
+    return [folder.path / winner.file for winner in done]
+
+
+def load_winners(folder: RunFolder) -> list[Winner]:
+    """What `export` has written. Raises RunError where nothing was exported, StoredFileError."""
+    if not folder.manifest.exists():
+        raise RunError(
+            f"Run folder {folder.path}",
+            "must hold exported models",
+            came="it has none",
+            do=f"Export them: hwnas export {folder.path}",
+        )
+    document = read_json(folder.manifest, kind="list of exported models", schema_version=SCHEMA_VERSION)
+    try:
+        return [Winner(**entry) for entry in document["models"]]
+    except (KeyError, TypeError) as error:
+        raise StoredFileError(
+            str(folder.manifest),
+            "must list exported models",
+            came=f"reading it says: {error}",
+            do=f"Delete it and export again: hwnas export {folder.path}",
+        ) from error
+
+
+def load_network(folder: RunFolder, winner: Winner) -> nn.Module:
+    """The plain torch network of `winner` in evaluation mode. Raises StoredFileError."""
+    network = folder.space.build(folder.space.from_json(winner.architecture))
+    path = folder.path / winner.weights
+    try:
+        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # torch.load raises errors of many kinds for a broken file
+        raise StoredFileError(
+            str(path),
+            f"must hold the weights of {winner.file}",
+            came="it does not",
+            do=f"Export again: hwnas export {folder.path}",
+        ) from error
+    return network.eval()
+
+
+def _describe(folder: RunFolder, evaluation: Evaluation, number: int, epochs: int) -> Winner:
+    name = folder.models.relative_to(folder.path) / f"winner-{number}"
+    return Winner(
+        f"{name.as_posix()}.onnx",
+        f"{name.as_posix()}.pt",
+        evaluation.architecture.to_json(),
+        folder.space.describe(evaluation.architecture),
+        dict(evaluation.values),
+        epochs,
+        folder.settings.batch_size,
+    )
+
+
+def _evaluator(folder: RunFolder) -> SubnetEvaluator:
+    return SubnetEvaluator(
+        load_supernet(folder.space, folder.supernet),
+        folder.data,
+        calibration_images=folder.settings.calibration_images,
+        seed=folder.settings.seed,
+    )
+
+
+def _write(folder: RunFolder, winner: Winner, evaluation: Evaluation, evaluator: SubnetEvaluator) -> None:
+    settings, data = folder.settings, folder.data
+    network = finetune(
+        evaluator.subnet(evaluation.architecture),
+        data,
+        epochs=winner.finetune_epochs,
+        batch_size=settings.training.batch_size,
+        seed=settings.seed,
+    )
+    network = network.to(memory_format=torch.contiguous_format)
+    model = export_onnx(network, data.input_shape, batch_size=winner.batch_size, metadata=_metadata(folder, winner))
+    buffer = io.BytesIO()
+    torch.save(network.state_dict(), buffer)
+    with replacing(folder.path / winner.weights) as scratch:
+        scratch.write_bytes(buffer.getbuffer())
+    save_onnx(model, folder.path / winner.file)
+
+
+def _metadata(folder: RunFolder, winner: Winner) -> dict[str, str]:
+    data = folder.data
+    return {
+        "task": "image classification",
+        "labels": "\n".join(data.class_names),
+        "input": f"float32 {winner.batch_size}x{'x'.join(map(str, data.input_shape))}, "
+        "(pixel / 255 - mean) / std for each channel",
+        "mean": " ".join(f"{value:.6f}" for value in data.mean),
+        "std": " ".join(f"{value:.6f}" for value in data.std),
+        "architecture": winner.description,
+        "choices": " ".join(map(str, winner.architecture["choices"])),
+        "space": str(winner.architecture["space"]),
+        "versions": f"python {platform.python_version()}, torch {torch.__version__}, onnx {onnx.__version__}",
+    }
+
+
+def _save_manifest(folder: RunFolder, winners: list[Winner]) -> None:
+    write_json(folder.manifest, {"schema_version": SCHEMA_VERSION, "models": [asdict(winner) for winner in winners]})
+    if not winners:
+        raise ExportError(
+            f"Run folder {folder.path}", "must have winners to export", came="0 were asked for", do="Ask for at least 1"
+        )

@@ -1,0 +1,250 @@
+"""The subcommands. Each turns its arguments into one call of `hwnas.api` and shows what came of it."""
+
+import logging
+import sys
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hwnas.cli import screen
+from hwnas.errors import HwnasError, SettingsError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Hardware-aware neural architecture search: measure a device, train one supernet, find the Pareto front of error, "
+    "MACs and measured latency, and hand over ONNX models that were checked and measured again.\n\n"
+    "Start with [bold]hwnas quickstart[/bold]. Every command that is stopped goes on where it was when it is run again.",
+)
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or the run.toml in it.")]
+STOPPED = 130
+FAILED = 2
+
+
+def main() -> None:
+    """Runs the command line; errors that the user can mend end it with one sentence and exit code 2."""
+    warnings.simplefilter("ignore")
+    logging.getLogger("hwnas").setLevel(logging.INFO)
+    logging.getLogger("hwnas").addHandler(screen.LogLines())
+    try:
+        app()
+    except HwnasError as error:
+        screen.show_error(str(error))
+        sys.exit(FAILED)
+    except KeyboardInterrupt:
+        screen.show_error("Stopped. Run the same command again to go on.")
+        sys.exit(STOPPED)
+
+
+@app.callback(invoke_without_command=True)
+def options(version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False) -> None:
+    """What holds for all subcommands."""
+    if version:
+        from hwnas import __version__
+
+        typer.echo(f"hwnas {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def devices() -> None:
+    """List the known devices, and every runtime with its version or what brings it.
+
+    A device is a file devices/NAME.toml: copy devices/local-cpu.toml to add one.
+    """
+    from hwnas.api import list_devices, list_runtimes
+
+    screen.show_devices(list_devices(), list_runtimes())
+
+
+@app.command()
+def spaces() -> None:
+    """List the search spaces: which architectures can be searched."""
+    from hwnas.api import list_spaces
+
+    screen.show_spaces(list_spaces())
+
+
+@app.command()
+def profile(
+    device: Annotated[str, typer.Argument(help="A device's name (see `hwnas devices`), or a device file.")],
+    space: Annotated[str, typer.Option(help="The search space (see `hwnas spaces`).")] = "mobilenetv3",
+    input_shape: Annotated[str, typer.Option(help="Channels x height x width of one image.")] = "3x224x224",
+    num_classes: Annotated[int, typer.Option(help="Number of classes.")] = 1000,
+    space_option: Annotated[
+        list[str] | None, typer.Option(help="An option of the space, such as width_mult=0.5. Can be given repeatedly.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Images in one inference.")] = 1,
+    precision: Annotated[str, typer.Option(help="Precision of the models.")] = "fp32",
+    rounds: Annotated[int, typer.Option(help="Visits to each operator; more are slower and more exact.")] = 30,
+    tables: Annotated[Path, typer.Option(help="Folder of latency tables.")] = Path("latency_tables"),
+    seed: Annotated[int, typer.Option(help="Seed of the random order.")] = 0,
+) -> None:
+    """Measure how long each operator of a search space takes on a device, and write a latency table.
+
+    Only what the table does not have yet is measured.
+
+    Example: hwnas profile local-cpu --space mobilenetv3 --input-shape 3x160x160 --num-classes 1000
+    """
+    from hwnas.api import profile as measure_table
+    from hwnas.devices import MeasurementPlan
+
+    if rounds < 5:
+        raise SettingsError("--rounds", "must be at least 5", came=f"{rounds} came")
+    with screen.progress() as on_progress:
+        table = measure_table(
+            device,
+            space,
+            input_shape=parse_shape(input_shape),
+            num_classes=num_classes,
+            space_options=parse_options(space_option or []),
+            batch_size=batch_size,
+            precision=precision,
+            tables=tables,
+            measurement=MeasurementPlan(rounds=rounds),
+            seed=seed,
+            on_progress=on_progress,
+        )
+    screen.show_table(table)
+
+
+@app.command()
+def search(
+    run: Annotated[
+        Path | None, typer.Argument(metavar="RUN.TOML", help="Settings of a run, or the folder of a run to go on with.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="The run folder. Otherwise the file's `output`, or runs/<its name>.")
+    ] = None,
+    example: Annotated[bool, typer.Option("--example", help="Print a run.toml to start from, and exit.")] = False,
+) -> None:
+    """Search for the Pareto front: profile, train and search, whatever of it is still missing.
+
+    Start from an example: hwnas search --example > digits.toml; hwnas search digits.toml
+    """
+    from hwnas.api import search_run
+
+    if example:
+        typer.echo((Path(__file__).parents[1] / "api" / "quickstart.toml").read_text(encoding="utf-8"), nl=False)
+        return
+    if run is None:
+        raise SettingsError("hwnas search", "must be given a run.toml or a run folder", do="See hwnas search --help")
+    folder = resolve_run(run, output)
+    with screen.progress() as on_progress:
+        front = search_run(folder, on_progress=on_progress)
+    screen.show_front(front, folder.space, folder.path)
+
+
+@app.command()
+def train(
+    run: Annotated[Path, typer.Argument(metavar="RUN.TOML", help="Settings of a run, or a run folder.")],
+    output: Annotated[Path | None, typer.Option(help="The run folder, as for `hwnas search`.")] = None,
+) -> None:
+    """Train the supernet of a run. `hwnas search` does this too where it is missing."""
+    from hwnas.api.searching import train_run
+
+    folder = resolve_run(run, output)
+    with screen.progress() as on_progress:
+        checkpoint = train_run(folder, on_progress=on_progress)
+    screen.show_done(f"Supernet: {checkpoint}", f"hwnas search {folder.path}")
+
+
+@app.command()
+def export(
+    run: RunArgument,
+    winners: Annotated[int | None, typer.Option(min=1, help="How many members of the front.")] = None,
+    finetune_epochs: Annotated[
+        int | None, typer.Option(min=0, help="Epochs that each is trained for by itself.")
+    ] = None,
+) -> None:
+    """Export members of the front as fine-tuned ONNX models: its extremes, its knee, the rest spread between."""
+    from hwnas.api import export as export_models
+
+    with screen.progress() as on_progress:
+        files = export_models(run, winners=winners, finetune_epochs=finetune_epochs, on_progress=on_progress)
+    screen.show_done("Models: " + ", ".join(map(str, files)), f"hwnas verify {run}")
+
+
+@app.command()
+def verify(run: RunArgument) -> None:
+    """Check the exported models: structure, parity with torch, their own test accuracy, measured latency."""
+    from hwnas.api import verify as verify_models
+
+    with screen.progress() as on_progress:
+        document = verify_models(run, on_progress=on_progress)
+    screen.show_models(document)
+    screen.show_done("All models passed", f"hwnas report {run}")
+
+
+@app.command()
+def report(run: RunArgument) -> None:
+    """Write report.html: one page that shows the run and opens without a network."""
+    from hwnas.api import report as write_page
+
+    screen.show_done(f"Report: {write_page(run)}")
+
+
+@app.command()
+def quickstart(
+    output: Annotated[Path, typer.Option(help="The run folder.")] = Path("runs/quickstart"),
+) -> None:
+    """The whole way in a few minutes: measure this machine, search on digits, export, verify and report."""
+    import json
+
+    from hwnas.api import quickstart as run_all
+
+    with screen.progress() as on_progress:
+        page = run_all(output, on_progress=on_progress)
+    screen.show_models(json.loads((output / "verification.json").read_text(encoding="utf-8")))
+    screen.show_done(
+        f"Models: {output / 'models'}\nReport: {page}", "hwnas search --example > my.toml, then hwnas search my.toml"
+    )
+
+
+def resolve_run(path: Path, output: Path | None) -> Any:
+    """The run that `path`, a run.toml or a run folder, speaks of; `output` overrides where it lies."""
+    from hwnas.api.run_folder import RunFolder, open_run
+    from hwnas.api.settings import make_settings, read_settings
+
+    if path.is_dir():
+        return open_run(path)
+    given = read_settings(path)
+    named = given.pop("output", None)
+    settings = make_settings(given, where=str(path))
+    if named is not None and not isinstance(named, str):
+        raise SettingsError(f"{path}: output", "must be a folder's name", came=f"{named!r} came")
+    own = (
+        path.parent if (path.parent / "evaluations.jsonl").exists() or (path.parent / "supernet.pt").exists() else None
+    )
+    return RunFolder(output or own or (Path(named) if named else Path("runs") / path.stem), settings)
+
+
+def parse_shape(text: str) -> tuple[int, int, int]:
+    """ "3x224x224" -> (3, 224, 224). Raises SettingsError."""
+    parts = text.lower().replace(",", "x").split("x")
+    if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
+        raise SettingsError(
+            "--input-shape", "must be channels x height x width, such as 3x224x224", came=f"{text!r} came"
+        )
+    channels, height, width = map(int, parts)
+    return channels, height, width
+
+
+def parse_options(texts: list[str]) -> Mapping[str, int | float]:
+    """["width_mult=0.5"] -> {"width_mult": 0.5}. Raises SettingsError."""
+    found: dict[str, int | float] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            found[name.strip()] = int(value) if value.strip().isdigit() else float(value)
+        except ValueError as error:
+            raise SettingsError(
+                "--space-option", "must be NAME=NUMBER, such as width_mult=0.5", came=f"{text!r} came"
+            ) from error
+    return found

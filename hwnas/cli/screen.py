@@ -1,0 +1,174 @@
+"""What the command line shows: progress bars, tables, one-sentence errors."""
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from hwnas.progress import OnProgress
+
+if TYPE_CHECKING:
+    from hwnas.api.listing import RuntimeListing
+    from hwnas.devices import Device
+    from hwnas.errors import HwnasError
+    from hwnas.front import ParetoFront
+    from hwnas.latency import LatencyTable
+    from hwnas.spaces import SearchSpace
+
+console = Console(highlight=False)
+error_console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+FRONT_ROWS = 20
+
+
+class LogLines(logging.Handler):
+    """Shows what hwnas logs as plain lines above the progress bars."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints the record."""
+        style = "yellow" if record.levelno >= logging.WARNING else "dim"
+        console.print(f"[{style}]{escape(record.getMessage())}[/{style}]", soft_wrap=True)
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[OnProgress]:
+    """Progress bars, one a stage, with an estimate of the time left."""
+    columns = (
+        TextColumn("[bold]{task.description:<18}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(elapsed_when_finished=False),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console) as bars:
+        stages: dict[str, TaskID] = {}
+
+        def on_progress(stage: str, done: int, total: int, note: str = "") -> None:
+            if stage in stages and bars.tasks[stages[stage]].finished and done < total:
+                del stages[stage]
+            if stage not in stages:
+                stages[stage] = bars.add_task(stage, total=total, note="")
+            bars.update(stages[stage], completed=done, total=total, note=escape(note))
+
+        yield on_progress
+
+
+def show_error(sentence: str) -> None:
+    """One sentence on standard error."""
+    error_console.print(f"[bold red]Error:[/bold red] {escape(sentence)}")
+
+
+def show_done(what: str, following: str | None = None) -> None:
+    """What came of a command, and what may follow."""
+    console.print(escape(what), soft_wrap=True)
+    if following is not None:
+        console.print(f"[dim]Next: {escape(following)}[/dim]", soft_wrap=True)
+
+
+def show_devices(devices: "Mapping[str, Device | HwnasError]", runtimes: "Sequence[RuntimeListing]") -> None:
+    """The devices and the runtimes."""
+    table = Table("Device", "Runtimes", "Threads", "Address", "Description", title="Devices", title_justify="left")
+    for name, device in devices.items():
+        if isinstance(device, Exception):
+            table.add_row(name, "", "", "", f"[red]{escape(str(device))}[/red]")
+        else:
+            table.add_row(
+                name,
+                ", ".join(device.runtimes),
+                str(device.num_threads),
+                escape(device.address),
+                escape(device.description),
+            )
+    console.print(table)
+    versions = Table("Runtime", "Version", "If missing", title="Runtimes", title_justify="left")
+    for one in runtimes:
+        shown = one.version or "[yellow]not here[/yellow]"
+        versions.add_row(one.name, shown, "" if one.version else escape(one.install_hint))
+    console.print(versions)
+
+
+def show_spaces(spaces: Mapping[str, str]) -> None:
+    """The spaces, each with what it says of itself."""
+    table = Table("Space", "What it holds", title="Search spaces", title_justify="left")
+    for name, text in spaces.items():
+        table.add_row(name, escape(" ".join(text.split())))
+    console.print(table)
+
+
+def show_table(table: "LatencyTable") -> None:
+    """Where a latency table lies, and its slowest operators."""
+    slowest = sorted(table.entries.items(), key=lambda entry: -entry[1].latency_ms)[:5]
+    rows = Table("Slowest operators", "ms", "95 % interval")
+    for operator, found in slowest:
+        rows.add_row(
+            escape(str(operator)), f"{found.latency_ms:.4f}", f"{found.ci95_ms[0]:.4f} to {found.ci95_ms[1]:.4f}"
+        )
+    console.print(rows)
+    show_done(f"Latency table of {len(table.entries)} operators: {table.path}")
+
+
+def show_front(front: "ParetoFront", space: "SearchSpace", folder: Path) -> None:
+    """The members of a front."""
+    names = [objective.name for objective in front.objectives]
+    table = Table(*names, "architecture", title=f"Pareto front: {len(front)} of all evaluated", title_justify="left")
+    for one in front.choose(FRONT_ROWS):
+        values = [_shown(one.values[o.name], o.unit) for o in front.objectives]
+        table.add_row(*values, escape(space.describe(one.architecture)))
+    console.print(table)
+    more = f" ({FRONT_ROWS} shown)" if len(front) > FRONT_ROWS else ""
+    show_done(f"Front of {len(front)}{more}: {folder / 'front.json'}", f"hwnas export {folder}")
+
+
+def show_models(document: Mapping[str, Any]) -> None:
+    """The verified models, fastest first."""
+    table = Table(
+        "Model",
+        "Test accuracy",
+        "MACs",
+        "Measured ms",
+        "95 % interval",
+        "Predicted ms",
+        "Error",
+        "Max difference",
+        title=f"Verified models, measured on {document['device']}",
+        title_justify="left",
+    )
+    for model in document["models"]:
+        predicted, measured = model["predicted_ms"], model["measured_ms"]
+        low, high = model["measured_ci95_ms"]
+        table.add_row(
+            model["file"] + ("" if model["on_front"] else " [dim](off the front)[/dim]"),
+            f"{model['onnx_test_accuracy']:.2%}",
+            _shown(model["macs"], "MACs"),
+            f"{measured:.3f}",
+            f"{low:.3f} to {high:.3f}",
+            "" if predicted is None else f"{predicted:.3f}",
+            "" if predicted is None else f"{predicted / measured - 1:+.1%}",
+            f"{model['max_abs_difference']:.1e}",
+        )
+    console.print(Panel.fit(table, border_style="green"))
+
+
+def _shown(value: float, unit: str) -> str:
+    if unit == "fraction":
+        return f"{value:.2%}"
+    if unit in {"MACs", "parameters"}:
+        return f"{value / 1e6:.2f} M"
+    return f"{value:.3f} {unit}"

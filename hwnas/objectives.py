@@ -1,0 +1,179 @@
+"""Objectives: what architectures are scored by.
+
+A cheap objective is exact and comes for a whole population at once, as one gather and one sum over a vector of costs an
+operator. An expensive one runs networks. Suffixes: N architectures, V variables.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from hwnas.errors import InfeasibleError
+from hwnas.latency import LatencyTable
+from hwnas.spaces import Architecture, IntArray, SearchSpace
+
+__all__ = [
+    "OBJECTIVE_KINDS",
+    "Objective",
+    "check_feasible",
+    "choices_of",
+    "error",
+    "latency",
+    "macs",
+    "parameters",
+    "score_choices",
+]
+
+OBJECTIVE_KINDS: Final = ("error", "macs", "parameters", "latency@<device>")
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One score of an architecture; every objective is minimised.
+
+    Attributes:
+        name: its key in evaluations and fronts ("error", "latency_ms@rpi4").
+        unit: of its values ("fraction", "MACs", "parameters", "ms").
+        evaluate: the values of a list of architectures.
+        operator_costs: of a cheap objective: the cost of each of the space's operators, which sum to the value.
+        bound: architectures above it are not wanted; None: no bound.
+        direction: "minimize".
+    """
+
+    name: str
+    unit: str
+    evaluate: Callable[[Sequence[Architecture]], list[float]]
+    operator_costs: FloatArray | None = None
+    bound: float | None = None
+    direction: Literal["minimize"] = "minimize"
+
+    @property
+    def cost(self) -> Literal["cheap", "expensive"]:
+        """Whether it is a sum over operators, exact at once, or has to be found by running the network."""
+        return "expensive" if self.operator_costs is None else "cheap"
+
+    def bounded(self, bound: float | None) -> "Objective":
+        """The same objective with this bound."""
+        return replace(self, bound=bound)
+
+    def to_json(self) -> dict[str, str | float]:
+        """{"name", "unit", "direction"} and "bound" where there is one."""
+        bound = {} if self.bound is None else {"bound": self.bound}
+        return {"name": self.name, "unit": self.unit, "direction": self.direction, **bound}
+
+
+def error(evaluate: Callable[[Sequence[Architecture]], list[float]]) -> Objective:
+    """The share of the validation part that is classified wrongly, from 0 to 1, found by `evaluate`."""
+    return Objective("error", "fraction", evaluate)
+
+
+def macs(space: SearchSpace) -> Objective:
+    """Multiply-accumulates for one image."""
+    return _cheap(space, "macs", "MACs", np.array([space.counts[o].macs for o in space.all_operators()], dtype=float))
+
+
+def parameters(space: SearchSpace) -> Objective:
+    """Trainable parameters."""
+    counts = [space.counts[operator].parameters for operator in space.all_operators()]
+    return _cheap(space, "parameters", "parameters", np.array(counts, dtype=float))
+
+
+def latency(space: SearchSpace, table: LatencyTable) -> Objective:
+    """The latency that `table` predicts, in ms. Raises TableIncompleteError."""
+    return _cheap(space, f"latency_ms@{table.identity.device}", "ms", table.costs(space.all_operators()))
+
+
+def choices_of(architectures: Sequence[Architecture]) -> IntArray:
+    """The choices of `architectures` as one array (N, V)."""
+    return np.array([architecture.choices for architecture in architectures], dtype=np.int64)
+
+
+def score_choices(space: SearchSpace, objectives: Sequence[Objective], choices_NV: IntArray) -> dict[str, FloatArray]:
+    """The values of the cheap ones among `objectives`, by name, for canonical choices: arrays (N,)."""
+    cheap = [(objective.name, objective.operator_costs) for objective in objectives]
+    known = [(name, costs) for name, costs in cheap if costs is not None]
+    totals = space.total_costs(choices_NV, [costs for _, costs in known])
+    return {name: total for (name, _), total in zip(known, totals, strict=True)}
+
+
+def check_feasible(
+    space: SearchSpace, objectives: Sequence[Objective], *, rng: np.random.Generator, starts: int = 8
+) -> IntArray:
+    """Architectures that meet every bound of a cheap objective, found by descent before anything is trained.
+
+    The sum of what is above its bound (relative to the bound) is descended from the smallest architecture and the best
+    of many random ones, one variable at a time, until no neighbour is better: bounded, and exact for costs that are
+    sums over independent blocks.
+
+    Args:
+        space: to search.
+        objectives: of which the cheap ones with a bound count.
+        rng: for the random starts.
+        starts: how many descents.
+
+    Returns:
+        (n, V) choices, n from 1 to `starts`, that meet all bounds; random ones where there is no bound.
+
+    Raises:
+        InfeasibleError: none was found; it names the nearest values that can be met.
+    """
+    bounded = [objective for objective in objectives if objective.bound is not None and objective.cost == "cheap"]
+    sampled_NV = space.sample_choices(4096, rng=rng)
+    if not bounded:
+        return sampled_NV[:starts]
+
+    def excess(choices_NV: IntArray) -> FloatArray:
+        values = score_choices(space, bounded, choices_NV)
+        over = [(values[o.name] - _bound(o)) / max(abs(_bound(o)), 1e-12) for o in bounded]
+        total_N: FloatArray = np.sum(np.maximum(over, 0.0), axis=0)
+        return total_N
+
+    smallest_1V = choices_of([space.smallest()])
+    best = np.argsort(excess(sampled_NV), kind="stable")[: starts - 1]
+    ends_NV = np.concatenate([_descend(space, row[None], excess) for row in (*smallest_1V, *sampled_NV[best])])
+    over_N = excess(ends_NV)
+    if over_N.min() > 0:
+        nearest = score_choices(space, bounded, ends_NV[over_N.argmin()][None])
+        wrong = [o for o in bounded if nearest[o.name][0] > _bound(o)]
+        raise InfeasibleError(
+            f"The bound{'s' if len(bounded) > 1 else ''} "
+            + " and ".join(f"{o.name} <= {_bound(o):g} {o.unit}" for o in bounded),
+            f"must be met by some architecture of {space.name}",
+            came="none does: the nearest that can be met is "
+            + ", ".join(f"{o.name} = {nearest[o.name][0]:.6g} {o.unit}" for o in wrong),
+            do="Raise the bound" + ("s" if len(wrong) > 1 else ""),
+        )
+    feasible_NV: IntArray = ends_NV[over_N == 0]
+    return feasible_NV
+
+
+def _descend(space: SearchSpace, choices_1V: IntArray, excess: Callable[[IntArray], FloatArray]) -> IntArray:
+    """Steepest descent of `excess` over neighbours; each step lowers it, so it ends."""
+    current_1V, value = choices_1V, float(excess(choices_1V)[0])
+    while value > 0:
+        around_NV = space.neighbor_choices(current_1V[0])
+        over_N = excess(around_NV)
+        best = int(over_N.argmin())
+        if over_N[best] >= value:
+            break
+        current_1V, value = around_NV[best][None], float(over_N[best])
+    return current_1V
+
+
+def _bound(objective: Objective) -> float:
+    return float("inf") if objective.bound is None else objective.bound
+
+
+def _cheap(space: SearchSpace, name: str, unit: str, costs: FloatArray) -> Objective:
+    def evaluate(architectures: Sequence[Architecture]) -> list[float]:
+        if not architectures:
+            return []
+        values: list[float] = space.total_costs(choices_of(architectures), [costs])[0].tolist()
+        return values
+
+    return Objective(name, unit, evaluate, costs)

@@ -1,0 +1,214 @@
+"""The loop that runs any strategy: ask, score, keep, tell.
+
+Every evaluation is appended to a file as it comes. A search that is run again tells its strategy what the file holds
+instead of evaluating it anew; told the same, a strategy asks the same, so it goes on exactly where it was.
+"""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from hwnas.errors import HwnasError, RunError
+from hwnas.files import JsonLines
+from hwnas.front import Candidate, Evaluation, ParetoFront, hypervolume, pareto_front
+from hwnas.objectives import Objective, choices_of, score_choices
+from hwnas.progress import OnProgress, silent
+from hwnas.spaces import Architecture, SearchSpace
+from hwnas.strategies.search_strategy import SearchStrategy
+
+__all__ = ["GenerationLog", "SearchLoop"]
+
+logger = logging.getLogger(__name__)
+
+SCHEMA_VERSION: Final = 1
+MAX_STALE_GENERATIONS: Final = 20
+
+
+@dataclass(frozen=True)
+class GenerationLog:
+    """How far a search had come after one ask and tell.
+
+    Attributes:
+        generation: counted from 1.
+        evaluations: distinct architectures evaluated so far.
+        hypervolume: of the front, as a multiple of the box between the best and the worst values of the first
+            generation, the worst a tenth further out.
+        front_size: its members.
+        seconds: that the search has taken, stopped runs included.
+    """
+
+    generation: int
+    evaluations: int
+    hypervolume: float
+    front_size: int
+    seconds: float
+
+
+@dataclass
+class SearchLoop:
+    """One search.
+
+    Attributes:
+        space: to search.
+        objectives: to minimise, within their bounds.
+        strategy: what asks and is told.
+        journal: where evaluations are kept as they come.
+        identity: what the journal must be of to be gone on with.
+        log: where each generation's hypervolume is kept.
+    """
+
+    space: SearchSpace
+    objectives: Sequence[Objective]
+    strategy: SearchStrategy
+    journal: JsonLines
+    identity: Mapping[str, Any]
+    log: JsonLines
+    evaluations: dict[Architecture, Evaluation] = field(default_factory=dict, init=False)
+    generations: list[GenerationLog] = field(default_factory=list, init=False)
+    _logged_evaluations: int = field(default=0, init=False)
+
+    def run(self, budget: int, *, on_progress: OnProgress = silent) -> ParetoFront:
+        """Searches until `budget` distinct architectures are evaluated, those in the journal included.
+
+        Returns:
+            The front of all evaluations.
+
+        Raises:
+            RunError: the journal is of another search.
+            StoredFileError: the journal is broken or could not be written.
+        """
+        known = self._read_journal()
+        if known:
+            logger.info("Going on after %d of %d evaluations from %s", len(known), budget, self.journal.path)
+        logged = self.log.repair()
+        self._logged_evaluations = int(logged[-1]["evaluations"]) if logged else 0
+        start = time.monotonic() - (float(logged[-1]["seconds"]) if logged else 0.0)
+        reference: list[tuple[float, float]] = []
+        stale = 0
+        while len(self.evaluations) < budget and stale < MAX_STALE_GENERATIONS:
+            candidates = self.strategy.ask()
+            before = len(self.evaluations)
+            answers = self._evaluate(candidates, known, budget, on_progress)
+            if len(answers) < len(candidates) or not candidates:
+                self._log_generation(reference or self._reference(), start)
+                break
+            self.strategy.tell(answers)
+            reference = reference or self._reference()
+            self._log_generation(reference, start)
+            stale = stale + 1 if len(self.evaluations) == before else 0
+        if len(self.evaluations) < budget:
+            logger.info("The strategy has no new architecture after %d evaluations", len(self.evaluations))
+        return pareto_front(list(self.evaluations.values()), self.objectives)
+
+    def _evaluate(
+        self,
+        candidates: Sequence[Candidate],
+        known: Mapping[Architecture, Evaluation],
+        budget: int,
+        on_progress: OnProgress,
+    ) -> list[Evaluation]:
+        """The evaluations of `candidates` in order; fewer where the budget is spent."""
+        cheap = (
+            score_choices(self.space, self.objectives, choices_of([c.architecture for c in candidates]))
+            if candidates
+            else {}
+        )
+        answers = []
+        for index, candidate in enumerate(candidates):
+            found = self.evaluations.get(candidate.architecture)
+            if found is None:
+                if len(self.evaluations) >= budget:
+                    break
+                found = known.get(candidate.architecture)
+                if found is None:
+                    found = self._evaluate_one(candidate, {name: float(value[index]) for name, value in cheap.items()})
+                    self.journal.append(_to_json(found))
+                self.evaluations[candidate.architecture] = found
+                on_progress("searching", len(self.evaluations), budget)
+            answers.append(found)
+        return answers
+
+    def _evaluate_one(self, candidate: Candidate, cheap: Mapping[str, float]) -> Evaluation:
+        start = time.monotonic()
+        values = dict(cheap)
+        try:
+            for objective in self.objectives:
+                if objective.name not in values:
+                    values[objective.name] = float(objective.evaluate([candidate.architecture])[0])
+            wrong = [name for name, value in values.items() if not np.isfinite(value)]
+            failure = f"{wrong[0]} is {values[wrong[0]]}" if wrong else None
+        except (RuntimeError, ValueError, FloatingPointError, HwnasError) as error:
+            failure = f"{type(error).__name__}: {error}"
+        seconds = round(time.monotonic() - start, 4)
+        if failure is not None:
+            logger.warning("An evaluation failed: %s", failure)
+            return Evaluation(candidate, {}, seconds, failure)
+        return Evaluation(candidate, {o.name: values[o.name] for o in self.objectives}, seconds)
+
+    def _read_journal(self) -> dict[Architecture, Evaluation]:
+        lines = self.journal.repair()
+        header = {"schema_version": SCHEMA_VERSION, **self.identity}
+        if not lines:
+            self.journal.append(header)
+            return {}
+        if lines[0].get("schema_version") != SCHEMA_VERSION:
+            raise RunError(
+                str(self.journal.path),
+                f"must have schema_version {SCHEMA_VERSION} in its first line",
+                came=f"it has {lines[0].get('schema_version')!r}",
+                do="Choose another output folder",
+            )
+        for name, value in header.items():
+            if lines[0].get(name) != value:
+                raise RunError(
+                    str(self.journal.path),
+                    f"must be of a search with {name}={value}",
+                    came=f"it is of {name}={lines[0].get(name)}",
+                    do="Choose another output folder",
+                )
+        found = [self._from_json(line, number) for number, line in enumerate(lines[1:], start=2)]
+        return {evaluation.architecture: evaluation for evaluation in found}
+
+    def _from_json(self, line: Mapping[str, Any], number: int) -> Evaluation:
+        names = {objective.name for objective in self.objectives}
+        values = line.get("values", {})
+        if not isinstance(line.get("architecture"), dict) or not ("failure" in line or set(values) == names):
+            raise RunError(
+                f"{self.journal.path}, line {number}",
+                f"must hold an architecture and its {', '.join(sorted(names))}",
+                came=f"it holds {', '.join(line) or 'nothing'}",
+                do="Choose another output folder, or delete the file to evaluate anew",
+            )
+        architecture = self.space.from_json(line["architecture"])
+        return Evaluation(Candidate(architecture), values, float(line.get("seconds", 0.0)), line.get("failure"))
+
+    def _reference(self) -> list[tuple[float, float]]:
+        """For each objective the best and the worst value so far, the worst a tenth further out."""
+        sound = [one for one in self.evaluations.values() if one.failure is None]
+        if not sound:
+            return []
+        columns = np.array([[one.values[o.name] for o in self.objectives] for one in sound]).T
+        return [(float(c.min()), float(c.max() + 0.1 * (c.max() - c.min()) + 1e-12)) for c in columns]
+
+    def _log_generation(self, reference: Sequence[tuple[float, float]], start: float) -> None:
+        front = pareto_front(list(self.evaluations.values()), self.objectives)
+        volume = 0.0
+        if len(front) and reference:
+            best, worst = np.array(reference).T
+            volume = hypervolume((front.values_NM - best) / (worst - best), [1.0] * len(self.objectives))
+        seconds = round(time.monotonic() - start, 3)
+        number = len(self.generations) + 1
+        entry = GenerationLog(number, len(self.evaluations), volume, len(front), seconds)
+        self.generations.append(entry)
+        if entry.evaluations > self._logged_evaluations:
+            self.log.append(vars(entry))
+        logger.debug("generation %d: hypervolume %.4f, front of %d", number, volume, len(front))
+
+
+def _to_json(evaluation: Evaluation) -> dict[str, Any]:
+    outcome = {"values": dict(evaluation.values)} if evaluation.failure is None else {"failure": evaluation.failure}
+    return {"architecture": evaluation.architecture.to_json(), **outcome, "seconds": evaluation.seconds}
