@@ -94,6 +94,8 @@ def read_json(path: Path, *, kind: str, schema_version: int) -> dict[str, Any]:
         raise StoredFileError(
             str(path), f"must be a {kind} in JSON", came=f"line {error.lineno} column {error.colno}: {error.msg}"
         ) from error
+    except (ValueError, RecursionError) as error:
+        raise StoredFileError(str(path), f"must be a {kind} in JSON", came=str(error)) from error
     if not isinstance(document, dict):
         raise StoredFileError(
             str(path), f"must be a {kind}: a JSON object", came=f"it holds a {type(document).__name__}"
@@ -129,22 +131,25 @@ def read_toml(path: Path, *, kind: str) -> dict[str, Any]:
 class JsonLines:
     """An append-only file of one JSON document a line.
 
-    Opening it for appending cuts off a torn last line (what a power cut leaves); each append reaches the disk before it
-    returns, or leaves the file as it was.
+    Each append reaches the disk before it returns, or leaves the file as it was. A power cut may still leave a torn last
+    line: call `repair` once before the first append.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def read(self) -> list[dict[str, Any]]:
-        """The documents, a torn last line left out with a warning. An absent file holds none."""
+        """The documents, a torn last line left out with a warning. An absent file holds none. Raises StoredFileError."""
         return self._scan()[0]
 
     def repair(self) -> list[dict[str, Any]]:
-        """The documents; a torn last line is cut off the file."""
+        """The documents; a torn last line is cut off the file. Raises StoredFileError."""
         documents, whole = self._scan()
-        if self.path.exists() and self.path.stat().st_size > whole:
-            os.truncate(self.path, whole)
+        try:
+            if self.path.exists() and self.path.stat().st_size > whole:
+                os.truncate(self.path, whole)
+        except OSError as error:
+            raise _not_written(self.path, error) from error
         return documents
 
     def append(self, document: Mapping[str, Any], *, sync: bool = True) -> None:
@@ -154,18 +159,20 @@ class JsonLines:
             StoredFileError: the disk is full; the file is as it was.
         """
         line = (json.dumps(document, allow_nan=False) + "\n").encode()
-        size = self.path.stat().st_size if self.path.exists() else 0
+        size = None
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab", buffering=0) as stream:
+                size = os.fstat(stream.fileno()).st_size
                 written = stream.write(line)
                 if written != len(line):
                     raise OSError(28, os.strerror(28))
                 if sync:
                     os.fsync(stream.fileno())
         except OSError as error:
-            with contextlib.suppress(OSError):
-                os.truncate(self.path, size)
+            if size is not None:
+                with contextlib.suppress(OSError):
+                    os.truncate(self.path, size)
             raise _not_written(self.path, error) from error
 
     def _scan(self) -> tuple[list[dict[str, Any]], int]:
@@ -184,7 +191,7 @@ class JsonLines:
             try:
                 document = json.loads(line)
                 torn = not line.endswith(b"\n") or not isinstance(document, dict)
-            except (json.JSONDecodeError, UnicodeDecodeError):
+            except (ValueError, RecursionError):
                 torn = True
             if torn and number == len(lines):
                 logger.warning("%s: dropped a torn last line (an earlier run was stopped while it wrote)", self.path)

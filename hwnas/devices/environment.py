@@ -10,6 +10,7 @@ from hwnas.devices.runtimes.runtime import Runtime
 __all__ = ["conditions", "fingerprint"]
 
 CPUINFO = Path("/proc/cpuinfo")
+CPUINFO_KEYS = ("Model", "model name", "Hardware")  # the board where there is one: every Raspberry Pi is a BCM2835
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 THERMAL = Path("/sys/class/thermal")
 
@@ -45,11 +46,13 @@ def conditions() -> dict[str, Any]:
 
 def cpu_name() -> str:
     """The processor's model name, as well as the system tells it."""
-    text = _read(CPUINFO) or ""
-    for line in text.splitlines():
+    found: dict[str, str] = {}
+    for line in (_read(CPUINFO) or "").splitlines():
         key, _, value = line.partition(":")
-        if key.strip() in {"model name", "Model", "Hardware"}:
-            return value.strip()
+        found.setdefault(key.strip(), value.strip())
+    for key in CPUINFO_KEYS:
+        if found.get(key):
+            return found[key]
     return platform.processor() or platform.machine()
 
 

@@ -64,7 +64,12 @@ def export_many(
     examples = tuple(torch.zeros(batch_size, *shape) for shape in input_shapes)
     inputs = [f"input{index}" for index in range(len(modules))]
     outputs = [f"output{index}" for index in range(len(modules))]
-    together = _export(_Parallel(modules), examples, inputs, outputs)
+    try:
+        together = _export(_Parallel(modules), examples, inputs, outputs)
+    except ExportError:
+        for module, example in zip(modules, examples, strict=True):  # which of them is it?
+            _export(module, (example,), ["input"], ["output"])
+        raise
     extractor = onnx.utils.Extractor(together)
     models = []
     for given, returned in zip(inputs, outputs, strict=True):
@@ -110,7 +115,8 @@ def save_onnx(model: onnx.ModelProto, path: Path) -> None:
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(str(path), "must pass the ONNX checker", came=str(error)) from error
+        reason = " ".join(str(error).split())
+        raise ExportError(str(path), "must pass the ONNX checker", came=f"it says: {reason}") from error
     serialized = model.SerializeToString()
     with replacing(path) as scratch:
         scratch.write_bytes(serialized)
@@ -136,8 +142,9 @@ def _export(module: nn.Module, examples: tuple[Tensor, ...], inputs: list[str], 
                 module, examples, dynamo=True, verbose=False, input_names=inputs, output_names=outputs
             )
     except Exception as error:  # the exporter lets errors of every kind through
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ExportError(f"{type(module).__name__}", "must export to ONNX", came=f"torch says: {reason}") from error
+        raise ExportError(
+            f"{type(module).__name__}", "must export to ONNX", came=f"torch says: {_reason(error)}"
+        ) from error
     finally:
         for part, training in was_training.items():
             part.training = training
@@ -146,6 +153,13 @@ def _export(module: nn.Module, examples: tuple[Tensor, ...], inputs: list[str], 
     model: onnx.ModelProto = program.model_proto
     _forget_sources(model)
     return model
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what lies at the root of an error of the exporter, which wraps it in advice."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _forget_sources(model: onnx.ModelProto) -> None:
@@ -173,14 +187,14 @@ def _rename_ends(model: onnx.ModelProto, given: str, returned: str) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silences the exporter's own warnings, log lines and progress text."""
-    levels = {name: logging.getLogger(name).level for name in ("torch.onnx", "onnxscript", "onnx_ir")}
-    with warnings.catch_warnings(), Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+    """Silences the exporter's own warnings, log lines and progress text: what matters of them is in its errors."""
+    disabled = logging.root.manager.disable
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
-        for name in levels:
-            logging.getLogger(name).setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for name, level in levels.items():
-                logging.getLogger(name).setLevel(level)
+        nowhere = stack.enter_context(Path(os.devnull).open("w"))
+        stack.enter_context(contextlib.redirect_stdout(nowhere))
+        stack.enter_context(contextlib.redirect_stderr(nowhere))
+        stack.callback(logging.disable, disabled)
+        logging.disable(logging.CRITICAL)
+        yield

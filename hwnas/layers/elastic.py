@@ -107,7 +107,7 @@ class ElasticMBConv(nn.Module):
         mid, kernel = self.active_mid, self.active_kernel
         widest = self.widest
         y = x_BCHW
-        if widest.expand is not None:
+        if widest.expand is not None and mid != self.in_channels:  # as MBConv, which then leaves it out
             y = _conv_bn_act(widest.expand, y, widest.expand.conv.weight[:mid], mid)
         depthwise = widest.depthwise
         y = _conv_bn_act(depthwise, y, _centre(depthwise.conv.weight[:mid], kernel), mid, groups=mid)
@@ -128,7 +128,7 @@ class ElasticMBConv(nn.Module):
             stride=self.stride,
             se_channels=squeezed,
             activation=self.activation,
-        ).to(widest.project.conv.weight.device)
+        ).to(widest.project.conv.weight)  # its device and precision
         with torch.no_grad():
             if block.expand is not None and widest.expand is not None:
                 _copy_conv_bn(block.expand, widest.expand, widest.expand.conv.weight[:mid], mid)

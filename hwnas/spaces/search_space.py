@@ -197,13 +197,20 @@ class SearchSpace(ABC):
     def mutate(
         self, architecture: Architecture, *, rng: np.random.Generator, rate: float | None = None
     ) -> Architecture:
-        """Each variable changed to another option with probability `rate` (1 / V if None), at least one of them."""
-        choices_V = np.array(architecture.choices)
-        changed_V = rng.random(len(choices_V)) < (1 / len(choices_V) if rate is None else rate)
-        changed_V[rng.choice(np.flatnonzero(self.num_options_V > 1))] = True
+        """Each variable changed to another option with probability `rate` (1 / V if None), but never the same network.
+
+        Where only variables of absent parts were drawn, which changes nothing, it is a random one of `neighbors`.
+        """
+        rate = 1 / len(self.variables) if rate is None else rate
+        changed_V = (rng.random(len(self.variables)) < rate) & (self.num_options_V > 1)
         shift_V = rng.integers(1, np.maximum(self.num_options_V, 2))
+        choices_V = np.array(architecture.choices)
         choices_V = np.where(changed_V, (choices_V + shift_V) % self.num_options_V, choices_V)
-        return self.architectures(choices_V[None])[0]
+        mutant = self.architectures(choices_V[None])[0]
+        if mutant != architecture:
+            return mutant
+        neighbors = self.neighbors(architecture)
+        return neighbors[rng.integers(len(neighbors))] if neighbors else architecture
 
     def crossover(self, first: Architecture, second: Architecture, *, rng: np.random.Generator) -> Architecture:
         """Each variable from one of the two parents (uniform crossover)."""

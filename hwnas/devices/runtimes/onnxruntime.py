@@ -85,8 +85,15 @@ class OnnxRuntime(Runtime):
                 str(onnx_path), options, providers=[f"{self._provider}ExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime raises classes of its own that share no public root
-            reason = str(error).strip().splitlines()[-1]
+            reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
             raise DeviceError(f"Runtime {self.name}", f"must load {onnx_path}", came=f"it says: {reason}") from error
+        other = sorted({node.type for node in session.get_inputs()} - set(NUMPY_TYPES))
+        if other:
+            raise DeviceError(
+                f"Runtime {self.name}",
+                f"must be given a model whose inputs are of {', '.join(sorted(NUMPY_TYPES))}",
+                came=f"{onnx_path} has an input of {other[0]}",
+            )
         return OnnxRuntimeSession(session)
 
 

@@ -52,6 +52,13 @@ RuntimeFactory = Callable[[], Runtime]
 
 
 def held_inputs(shapes: Sequence[Sequence[int]], types: Sequence[Any]) -> list[Array]:
-    """Standard normal inputs of these shapes and numpy types, always the same: what a session times itself on."""
+    """Standard normal inputs of these shapes and numpy types, always the same: what a session times itself on.
+
+    Unsigned types get the absolute values.
+    """
     rng = np.random.default_rng(0)
-    return [rng.standard_normal(tuple(shape)).astype(kind) for shape, kind in zip(shapes, types, strict=True)]
+    inputs = []
+    for shape, kind in zip(shapes, types, strict=True):
+        values = rng.standard_normal(tuple(shape))
+        inputs.append((np.abs(values) if np.issubdtype(kind, np.unsignedinteger) else values).astype(kind))
+    return inputs

@@ -1,0 +1,28 @@
+"""Contract tests that the author of a plug-in subclasses. They need pytest; nothing else in hwnas does.
+
+Names are resolved when they are first used, so that testing a runtime on a small board needs neither torch nor pymoo.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+if TYPE_CHECKING:
+    from hwnas.testing.runtime_contract import RuntimeContract
+
+__all__ = ["RuntimeContract"]
+
+_HOMES: Final = {"RuntimeContract": "hwnas.testing.runtime_contract"}
+
+pytest.register_assert_rewrite(*_HOMES.values())  # so that a failed check shows the values that it compared
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'hwnas.testing' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

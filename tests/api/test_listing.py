@@ -1,0 +1,38 @@
+"""What there is to choose from."""
+
+from pathlib import Path
+
+import pytest
+
+from hwnas.api import list_devices, list_runtimes, list_spaces
+from hwnas.devices import Device
+from hwnas.errors import HwnasError
+from hwnas.spaces import SPACES
+
+
+def test_the_local_device_is_listed() -> None:
+    device = list_devices()["local-cpu"]
+    assert isinstance(device, Device)
+    assert device.runtimes == ("onnxruntime-cpu",)
+
+
+def test_a_device_file_that_cannot_be_used_does_not_hide_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "devices").mkdir()
+    (tmp_path / "devices" / "broken.toml").write_text("threads = 3\n")
+    monkeypatch.chdir(tmp_path)
+    found = list_devices()
+    assert isinstance(found["broken"], HwnasError)
+    assert isinstance(found["local-cpu"], Device)
+
+
+def test_runtimes_have_a_version_or_what_brings_them() -> None:
+    runtimes = {one.name: one for one in list_runtimes()}
+    assert runtimes["onnxruntime-cpu"].version
+    assert all(one.install_hint for one in runtimes.values())
+
+
+def test_spaces_say_what_they_are() -> None:
+    assert list_spaces().keys() == SPACES.keys()
+    assert all(list_spaces().values())

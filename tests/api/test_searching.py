@@ -1,0 +1,222 @@
+"""The verbs `search` and `train`."""
+
+import json
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import TensorDataset
+
+from hwnas.api import search, train
+from hwnas.api.run_folder import open_run
+from hwnas.api.searching import make_objectives
+from hwnas.errors import InfeasibleError, RunError, SettingsError, TableError, UnknownNameError
+from hwnas.front import non_dominated
+from hwnas.spaces import MobileNetV3
+from hwnas.strategies import NSGA2
+
+from .conftest import SETTINGS
+
+
+def values(folder: Path) -> list[dict[str, float]]:
+    return [one["values"] for one in json.loads((folder / "front.json").read_text())["evaluations"]]
+
+
+def test_the_front_is_the_non_dominated_part_of_the_evaluations(finished: Path) -> None:
+    lines = [json.loads(line) for line in (finished / "evaluations.jsonl").read_text().splitlines()]
+    header, evaluations = lines[0], lines[1:]
+    assert header["schema_version"] == 1
+    assert len(evaluations) == 20
+    names = ["error", "macs", "latency_ms@local-cpu"]
+    rows = np.array([[one["values"][name] for name in names] for one in evaluations])
+    expected = sorted(map(tuple, np.unique(rows[non_dominated(rows)], axis=0).tolist()))
+    assert sorted(tuple(one[name] for name in names) for one in values(finished)) == expected
+
+
+def test_front_json_has_the_keys_that_other_programs_read(finished: Path) -> None:
+    document = json.loads((finished / "front.json").read_text())
+    assert document["schema_version"] == 1
+    assert [(o["name"], o["unit"], o["direction"]) for o in document["objectives"]] == [
+        ("error", "fraction", "minimize"),
+        ("macs", "MACs", "minimize"),
+        ("latency_ms@local-cpu", "ms", "minimize"),
+    ]
+    first = document["evaluations"][0]
+    assert first["architecture"]["space"] == "mobilenetv3"
+    assert len(first["architecture"]["choices"]) == 45
+
+
+def test_hypervolume_is_logged_each_generation(finished: Path) -> None:
+    log = [json.loads(line) for line in (finished / "search_log.jsonl").read_text().splitlines()]
+    assert [entry["generation"] for entry in log] == list(range(1, len(log) + 1))
+    assert log[-1]["evaluations"] == 20
+    volumes = [entry["hypervolume"] for entry in log]
+    assert volumes == sorted(volumes)
+    assert volumes[-1] > 0
+
+
+def test_run_again_it_does_nothing_anew(finished: Path, tables: Path, caplog: pytest.LogCaptureFixture) -> None:
+    before = {path: path.read_bytes() for path in finished.iterdir() if path.is_file()}
+    with caplog.at_level(logging.INFO, logger="hwnas"):
+        search(output=finished, tables=tables, **SETTINGS)
+    said = caplog.text
+    assert "Nothing to measure" in said
+    assert "Nothing to train" in said
+    assert "after 20 of 20 evaluations" in said
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_stopped_in_the_search_and_gone_on_with_gives_the_same(finished: Path, tables: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "resumed"
+    shutil.copytree(finished, folder)
+    lines = (finished / "evaluations.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "evaluations.jsonl").write_bytes(b"".join(lines[:11]) + lines[11][:30])
+    for name in ("front.json", "search_log.jsonl"):
+        (folder / name).unlink()
+    search(output=folder, tables=tables, **SETTINGS)
+    assert json.loads((folder / "front.json").read_text()) == json.loads((finished / "front.json").read_text())
+
+    def architectures(run: Path) -> list[object]:
+        return [json.loads(line)["architecture"] for line in (run / "evaluations.jsonl").read_text().splitlines()[1:]]
+
+    assert architectures(folder) == architectures(finished)
+
+
+def test_the_same_seed_gives_the_same_front_and_another_does_not(
+    finished: Path, tables: Path, tmp_path: Path
+) -> None:
+    search(output=tmp_path / "again", tables=tables, **SETTINGS)
+    search(output=tmp_path / "other", tables=tables, **{**SETTINGS, "seed": 1})
+    assert values(tmp_path / "again") == values(finished)
+    assert values(tmp_path / "other") != values(finished)
+
+
+def test_other_settings_in_the_same_folder_are_refused(finished: Path, tables: Path) -> None:
+    with pytest.raises(RunError, match=r"must be of seed = 3, but it is of seed = 0"):
+        search(output=finished, tables=tables, **{**SETTINGS, "seed": 3})
+
+
+def test_evaluations_of_another_table_are_refused(finished: Path, tables: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    other = tmp_path / "tables"
+    shutil.copytree(tables, other)
+    path = next(other.rglob("*.json"))
+    document = json.loads(path.read_text())
+    entry = document["entries"][0]
+    entry["latency_ms"] = entry["ci95_ms"][1] = entry["latency_ms"] + 1
+    path.write_text(json.dumps(document))
+    with pytest.raises(RunError, match="operator_costs"):
+        search(output=folder, tables=other, **SETTINGS)
+
+
+def test_bounds_are_kept(tables: Path, tmp_path: Path, finished: Path) -> None:
+    middle = float(np.median([one["macs"] for one in values(finished)]))
+    front = search(output=tmp_path / "run", tables=tables, **{**SETTINGS, "bounds": {"macs": middle}})
+    assert len(front) > 0
+    assert all(one.values["macs"] <= middle for one in front)
+
+
+def test_a_bound_that_nothing_meets_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    with pytest.raises(InfeasibleError, match="nearest that can be met is macs = "):
+        search(output=tmp_path / "run", tables=tmp_path / "t", **{**SETTINGS, "bounds": {"macs": 10}})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_latency_bound_that_nothing_meets_is_refused_before_training(tables: Path, tmp_path: Path) -> None:
+    with pytest.raises(InfeasibleError, match="latency_ms@local-cpu"):
+        search(output=tmp_path / "run", tables=tables, **{**SETTINGS, "bounds": {"latency@local-cpu": 1e-6}})
+    assert not (tmp_path / "run" / "supernet.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"objectives": ["eror"]}, "Did you mean 'error'"),
+        ({"objectives": ["error", "latency@local-cpuu"]}, "Did you mean 'local-cpu'"),
+        ({"strategy": "nsga3"}, "Did you mean 'nsga2'"),
+        ({"strategy_options": {"population": 8}}, "Did you mean 'population_size'"),
+        ({"space": "mobilnet"}, "Did you mean 'mobilenetv3'"),
+        ({"space_options": {"widthmult": 1}}, "Did you mean 'width_mult'"),
+        ({"data": "digit"}, "Did you mean 'digits'"),
+        ({"bounds": {"latency@rpi": 3}}, "Did you mean 'latency@local-cpu'"),
+        ({"training": {"epoch": 3}}, "Did you mean 'epochs'"),
+    ],
+)
+def test_unknown_names_name_the_nearest(setting: dict[str, object], said: str, tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match=said):
+        search(output=tmp_path / "run", **{**SETTINGS, **setting})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"bounds": {"macs": -1}}, "must be above 0"),
+        ({"objectives": ["error", "error"]}, "stands twice"),
+        ({"objectives": []}, "objectives"),
+        ({"evaluations": 0}, "evaluations"),
+        ({"space_options": {"width_mult": 99}}, "from 0.05 to 16"),
+        ({"training": {"epochs": -1}}, "training.epochs"),
+        ({"training": {"epochs": "many"}}, "epochs"),
+        ({"precision": "fp64"}, "precision"),
+    ],
+)
+def test_values_out_of_range_are_refused(setting: dict[str, object], said: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=said):
+        search(output=tmp_path / "run", tables=tmp_path / "t", **{**SETTINGS, **setting})
+
+
+def test_objects_from_python(tables: Path, tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (60, 1, 8, 8), generator=generator, dtype=torch.uint8)
+    dataset = TensorDataset(images, torch.arange(60) % 3)
+    space = MobileNetV3((1, 8, 8), 3, width_mult=0.1)
+    keywords = {
+        **SETTINGS,
+        "space": space,
+        "space_options": None,
+        "data": dataset,
+        "strategy": NSGA2,
+        "strategy_options": None,
+        "objectives": ["error", "parameters"],
+        "evaluations": 6,
+        "training": {"epochs": 1, "batch_size": 16},
+    }
+    front = search(output=tmp_path / "run", tables=tables, **keywords)
+    assert len(front) > 0
+    with pytest.raises(RunError, match="Call the verb from Python"):
+        train(tmp_path / "run")
+    assert train(tmp_path / "run", space=space, data=dataset) == tmp_path / "run" / "supernet.pt"
+
+
+def test_a_space_of_another_shape_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="must be for images"):
+        search(output=tmp_path / "run", **{**SETTINGS, "space": MobileNetV3((3, 32, 32), 10), "space_options": None})
+
+
+def test_objectives_of_a_run_without_its_table_are_refused(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    text = (folder / "run.toml").read_text()
+    line = next(line for line in text.splitlines() if line.startswith("tables"))
+    (folder / "run.toml").write_text(text.replace(line, f'tables = "{tmp_path / "none"}"'))
+    with pytest.raises(Exception, match="does not exist"):
+        make_objectives(open_run(folder))
+
+
+def test_a_table_with_rows_missing_says_how_many(finished: Path, tables: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    shutil.copytree(tables, tmp_path / "tables")
+    path = next((tmp_path / "tables").rglob("*.json"))
+    document = json.loads(path.read_text())
+    document["entries"] = document["entries"][5:]
+    path.write_text(json.dumps(document))
+    run = open_run(folder)
+    run.settings = run.settings.model_copy(update={"tables": str(tmp_path / "tables")})
+    with pytest.raises(TableError, match=r"5 are missing.*hwnas profile local-cpu"):
+        make_objectives(run)

@@ -1,0 +1,97 @@
+"""The verb `export`."""
+
+import json
+import logging
+import shutil
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+
+from hwnas.api import export
+from hwnas.api.run_folder import open_run
+from hwnas.api.winners import load_network, load_winners
+from hwnas.errors import RunError, StoredFileError
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    shutil.copytree(finished, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_winners_are_members_of_the_front(finished: Path) -> None:
+    front = [one["architecture"] for one in json.loads((finished / "front.json").read_text())["evaluations"]]
+    winners = load_winners(open_run(finished))
+    assert 1 <= len(winners) <= 3
+    assert all(dict(winner.architecture) in front for winner in winners)
+    assert len({winner.file for winner in winners}) == len(winners)
+
+
+def test_a_file_has_its_own_weights_alone_and_nothing_of_the_supernet(finished: Path) -> None:
+    folder = open_run(finished)
+    for winner in load_winners(folder):
+        model = onnx.load(finished / winner.file)
+        network = load_network(folder, winner)
+        floats = sum(torch.tensor(t.dims).prod().item() for t in model.graph.initializer if t.data_type == 1)
+        assert floats <= sum(p.numel() for p in network.parameters())
+        assert not {node.op_type for node in model.graph.node} & {"Slice", "Gather", "BatchNormalization", "If"}
+        assert [node.name for node in model.graph.input] == ["input"]
+        assert [node.name for node in model.graph.output] == ["logits"]
+
+
+def test_a_file_says_what_it_is_and_nothing_of_this_machine(finished: Path) -> None:
+    winner = load_winners(open_run(finished))[0]
+    model = onnx.load(finished / winner.file)
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert metadata["task"] == "image classification"
+    assert metadata["labels"].split("\n") == [str(digit) for digit in range(10)]
+    assert metadata["architecture"] == winner.description
+    assert str(Path.cwd()).encode() not in (finished / winner.file).read_bytes()
+
+
+def test_run_again_it_writes_nothing_anew(run: Path, caplog: pytest.LogCaptureFixture) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (run / "models").glob("winner*")}
+    with caplog.at_level(logging.INFO, logger="hwnas"):
+        export(run)
+    assert {path: path.stat().st_mtime_ns for path in (run / "models").glob("winner*")} == before
+    assert caplog.text.count("Nothing to export") == len(before) // 2
+
+
+def test_a_lost_file_is_exported_again_the_same(run: Path) -> None:
+    path = run / load_winners(open_run(run))[0].weights
+    before = torch.load(path, weights_only=True)
+    path.unlink()
+    export(run)
+    after = torch.load(path, weights_only=True)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_fewer_winners_leave_no_files_of_the_others(run: Path) -> None:
+    export(run, winners=1)
+    assert sorted(path.name for path in (run / "models").glob("winner*")) == ["winner-1.onnx", "winner-1.pt"]
+
+
+def test_without_a_front_it_says_what_to_do(run: Path) -> None:
+    (run / "front.json").unlink()
+    with pytest.raises(RunError, match="hwnas search"):
+        export(run)
+
+
+def test_an_empty_front_is_refused(run: Path) -> None:
+    document = json.loads((run / "front.json").read_text())
+    (run / "front.json").write_text(json.dumps({**document, "evaluations": []}))
+    with pytest.raises(RunError, match="its front is empty"):
+        export(run)
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="must hold a run.toml"):
+        export(tmp_path)
+
+
+def test_a_broken_list_of_models_is_refused(run: Path) -> None:
+    (run / "models" / "models.json").write_text('{"schema_version": 1, "models": [{"file": 3}]}')
+    with pytest.raises(StoredFileError, match="must list exported models"):
+        load_winners(open_run(run))

@@ -1,0 +1,45 @@
+"""The contract over the built-in spaces and a tiny one."""
+
+from typing import ClassVar
+
+import pytest
+
+from hwnas.spaces import MobileNetV3, SearchSpace
+from hwnas.testing.space_contract import SpaceContract
+from hwnas.testing.toy_space import ToySpace
+
+
+class TestToySpace(SpaceContract):
+    num_architectures: ClassVar = 40
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def space(cls) -> SearchSpace:
+        return ToySpace()
+
+
+class TestMobileNetV3OfDigits(SpaceContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def space(cls) -> SearchSpace:
+        return MobileNetV3((1, 8, 8), 10, width_mult=0.25)
+
+
+class TestMobileNetV3OfCifar(SpaceContract):
+    num_architectures: ClassVar = 20
+    num_networks: ClassVar = 2
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def space(cls) -> SearchSpace:
+        return MobileNetV3((3, 32, 32), 10)
+
+
+class TestMobileNetV3OfImageNet(SpaceContract):
+    num_architectures: ClassVar = 20
+    with_weights: ClassVar = False
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def space(cls) -> SearchSpace:
+        return MobileNetV3((3, 224, 224), 1000)

@@ -1,0 +1,158 @@
+"""Image data from Python, its splits, normalisation and augmentation."""
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import Dataset, TensorDataset
+
+from hwnas.errors import DataError
+from hwnas.training.data import ImageData, Part, assemble, augmented, scaled, split_dataset, split_part
+
+
+def part(count: int = 40, classes: int = 4, side: int = 6, seed: int = 0) -> Part:
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (count, 3, side, side), generator=generator, dtype=torch.uint8)
+    return Part(images, torch.arange(count) % classes)
+
+
+@pytest.fixture(scope="module")
+def data() -> ImageData:
+    return split_dataset(TensorDataset(part().images_NCHW, part().labels_N), name="toy")
+
+
+def test_split_keeps_every_image_once_and_every_class_on_either_side() -> None:
+    whole = part(50, 5)
+    rest, held = split_part(whole, 0.2, seed=3)
+    assert len(held) == 10
+    assert torch.bincount(held.labels_N).tolist() == [2] * 5
+    together = torch.cat([rest.images_NCHW, held.images_NCHW]).flatten(1)
+    assert {tuple(row) for row in together.tolist()} == {tuple(row) for row in whole.images_NCHW.flatten(1).tolist()}
+
+
+def test_split_follows_its_seed() -> None:
+    first, again, other = (split_part(part(), 0.25, seed)[1] for seed in (0, 0, 1))
+    assert torch.equal(first.images_NCHW, again.images_NCHW)
+    assert not torch.equal(first.images_NCHW, other.images_NCHW)
+
+
+def test_split_of_a_class_with_one_image_is_refused() -> None:
+    lonely = Part(part(5).images_NCHW, torch.tensor([0, 0, 1, 1, 2]))
+    with pytest.raises(DataError, match="Class 2 must have at least 2 images"):
+        split_part(lonely, 0.2, 0)
+
+
+def test_normalized_train_part_has_mean_0_and_deviation_1(data: ImageData) -> None:
+    x = data.normalized(data.train.images_NCHW)
+    assert torch.allclose(x.mean((0, 2, 3)), torch.zeros(3), atol=1e-4)
+    assert torch.allclose(x.std((0, 2, 3), correction=0), torch.ones(3), atol=1e-3)
+
+
+def test_shape_and_classes(data: ImageData) -> None:
+    assert data.input_shape == (3, 6, 6)
+    assert data.num_classes == 4
+    assert len(data.train) + len(data.validation) + len(data.test) == 40
+
+
+def test_batches_without_a_generator_are_all_images_in_order(data: ImageData) -> None:
+    batches = list(data.batches(data.train, 7))
+    assert torch.equal(torch.cat([labels for _, labels in batches]), data.train.labels_N)
+    assert torch.allclose(torch.cat([x for x, _ in batches]), data.normalized(data.train.images_NCHW))
+
+
+def test_batches_with_a_generator_are_full_shuffled_and_repeatable(data: ImageData) -> None:
+    def run(seed: int) -> list[torch.Tensor]:
+        generator = torch.Generator().manual_seed(seed)
+        return [x for x, _ in data.batches(data.train, 8, generator=generator)]
+
+    first, again, other = run(0), run(0), run(1)
+    assert all(len(x) == 8 for x in first)
+    assert len(first) == len(data.train) // 8
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0], other[0])
+
+
+def test_augmentation_only_shifts_and_mirrors() -> None:
+    image = torch.zeros(64, 1, 8, 8)
+    image[:, :, 3, 2] = 1.0
+    moved = augmented(image, generator=torch.Generator().manual_seed(0), flips=False)
+    rows, columns = np.unravel_index(moved.flatten(1).argmax(1).numpy(), (8, 8))
+    assert moved.sum() == 64
+    assert set(rows) == {2, 3, 4}
+    assert set(columns) == {1, 2, 3}
+    mirrored = augmented(image, generator=torch.Generator().manual_seed(0), flips=True)
+    assert {4, 5, 6} & set(np.unravel_index(mirrored.flatten(1).argmax(1).numpy(), (8, 8))[1])
+
+
+def test_augmentation_fills_with_zeros() -> None:
+    ones = augmented(torch.ones(32, 2, 8, 8), generator=torch.Generator().manual_seed(1), flips=True)
+    assert set(ones.unique().tolist()) == {0.0, 1.0}
+
+
+def test_scaled_bytes_and_floats() -> None:
+    assert scaled(torch.tensor([0, 255], dtype=torch.uint8)).tolist() == [0.0, 1.0]
+    assert scaled(torch.tensor([-3.0, 7.0])).tolist() == [-3.0, 7.0]
+
+
+def test_two_and_three_data_sets_are_the_parts_they_say() -> None:
+    sets = [TensorDataset(part(20, seed=s).images_NCHW, part(20).labels_N) for s in range(3)]
+    two, three = split_dataset(sets[:2]), split_dataset(sets)
+    assert torch.equal(two.test.images_NCHW, sets[1].tensors[0])
+    assert len(two.train) + len(two.validation) == 20
+    assert torch.equal(three.validation.images_NCHW, sets[1].tensors[0])
+
+
+class Listed(Dataset[object]):
+    def __init__(self, items: list[object]) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> object:
+        return self.items[index]
+
+
+@pytest.mark.parametrize(
+    ("items", "said"),
+    [
+        ([], "is empty"),
+        ([torch.zeros(3, 4, 4)] * 4, "pair"),
+        ([(torch.zeros(3, 4, 4), "cat")] * 4, "class number"),
+        ([(torch.zeros(3, 4, 4), 0), (torch.zeros(3, 5, 4), 1)], "item 1 must have the shape"),
+        ([(torch.zeros(4), 0)] * 4, "must be an image"),
+        ([(torch.zeros(1, 4, 4), 0)] * 8, "at least 2 classes"),
+        ([(torch.zeros(1, 4, 4), label) for label in (-1, 0, 1) * 4], "must be from 0 to 1"),
+        ([(torch.full((1, 4, 4), float("nan")), label) for label in (0, 1) * 8], "finite"),
+    ],
+)
+def test_bad_data_sets_are_refused(items: list[object], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        split_dataset(Listed(items))
+
+
+def test_more_than_three_data_sets_are_refused() -> None:
+    with pytest.raises(DataError, match="one, two or three"):
+        split_dataset([Listed([(torch.zeros(1, 4, 4), 0)])] * 4)
+
+
+def test_an_iterable_without_length_is_refused() -> None:
+    class Stream(Dataset[object]):
+        def __getitem__(self, index: int) -> object:
+            return index
+
+    with pytest.raises(DataError, match="length"):
+        split_dataset(Stream())
+
+
+def test_arrays_and_grey_images_become_tensors() -> None:
+    rng = np.random.default_rng(0)
+    grey = split_dataset(Listed([(rng.integers(0, 256, (5, 5), dtype=np.uint8), i % 2) for i in range(20)]))
+    colour = split_dataset(Listed([(rng.integers(0, 256, (5, 6, 3), dtype=np.uint8), i % 2) for i in range(20)]))
+    assert grey.input_shape == (1, 5, 5)
+    assert colour.input_shape == (3, 5, 6)
+    assert colour.train.images_NCHW.dtype == torch.uint8
+
+
+def test_parts_of_different_shape_are_refused() -> None:
+    with pytest.raises(DataError, match="test part of toy must have images of"):
+        assemble("toy", part(), part(), part(side=7), list("abcd"), flips=False)

@@ -1,0 +1,68 @@
+"""Batch-norm recalibration and accuracy."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from hwnas.spaces import MobileNetV3
+from hwnas.training import ImageData, SubnetEvaluator, accuracy, predict_logits, recalibrate_batch_norm
+
+
+def test_recalibration_gives_the_statistics_of_the_images() -> None:
+    network = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    x = 5 + 3 * torch.randn(64, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    first = network[0]
+    first.running_mean.fill_(99.0)
+    recalibrate_batch_norm(network, [x[:32], x[32:]])
+    assert torch.allclose(first.running_mean, x.mean((0, 2, 3)), atol=1e-4)
+    halves = torch.stack([part.var((0, 2, 3)) for part in (x[:32], x[32:])]).mean(0)
+    assert torch.allclose(first.running_var, halves, atol=1e-3)
+    assert not network.training
+    assert first.momentum == 0.1
+
+
+def test_recalibration_repairs_a_network_whose_statistics_are_forgotten(space: MobileNetV3, data: ImageData) -> None:
+    torch.manual_seed(0)
+    network = space.build(space.smallest())
+    x = data.normalized(data.train.images_NCHW)
+    recalibrate_batch_norm(network, [x])
+    right = network(x)
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.running_mean.fill_(3.0)
+            layer.running_var.fill_(40.0)
+    assert not torch.allclose(network(x), right, atol=1e-3)
+    recalibrate_batch_norm(network, [x])
+    assert torch.allclose(network(x), right, atol=1e-5)
+
+
+def test_accuracy_is_the_share_of_right_classes(data: ImageData) -> None:
+    class Oracle(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            logits = nn.functional.one_hot(data.test.labels_N, 10).float()
+            logits[:15] = logits[:15].roll(1, dims=1)
+            return logits
+
+    assert accuracy(Oracle(), data, data.test) == pytest.approx(45 / 60)
+    assert predict_logits(Oracle(), data, data.test).shape == (60, 10)
+
+
+def test_the_evaluator_scores_the_recalibrated_subnet(space: MobileNetV3, data: ImageData) -> None:
+    torch.manual_seed(0)
+    supernet = space.supernet()
+    evaluator = SubnetEvaluator(supernet, data, calibration_images=40)
+    architectures = [space.sample(np.random.default_rng(1)), space.largest()]
+    errors = evaluator.errors(architectures)
+    by_hand = [1 - accuracy(evaluator.subnet(one), data, data.validation) for one in architectures]
+    assert errors == by_hand
+    raw = supernet.subnet(architectures[0]).eval()
+    mean = evaluator.subnet(architectures[0]).state_dict()["operator0.bn.running_mean"]
+    assert not torch.allclose(raw.state_dict()["operator0.bn.running_mean"], mean)
+
+
+def test_the_evaluator_leaves_the_supernet_as_it_was(space: MobileNetV3, data: ImageData) -> None:
+    supernet = space.supernet()
+    before = {name: value.clone() for name, value in supernet.state_dict().items()}
+    SubnetEvaluator(supernet, data).errors([space.smallest()])
+    assert all(torch.equal(before[name], value) for name, value in supernet.state_dict().items())
