@@ -17,7 +17,7 @@ from hwnas.files import read_json, write_json
 from hwnas.objectives import Objective
 from hwnas.spaces import Architecture, SearchSpace
 
-__all__ = ["Candidate", "Evaluation", "ParetoFront", "hypervolume", "non_dominated", "pareto_front"]
+__all__ = ["Candidate", "Evaluation", "ParetoFront", "hypervolume", "non_dominated", "pareto_front", "values_of"]
 
 SCHEMA_VERSION: Final = 1
 
@@ -135,7 +135,8 @@ class ParetoFront:
             )
             evaluations = tuple(
                 Evaluation(
-                    Candidate(space.from_json(entry["architecture"])), {k: float(v) for k, v in entry["values"].items()}
+                    Candidate(space.from_json(entry["architecture"])),
+                    {objective.name: float(entry["values"][objective.name]) for objective in objectives},
                 )
                 for entry in document["evaluations"]
             )

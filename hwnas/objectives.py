@@ -6,6 +6,7 @@ operator. An expensive one runs networks. Suffixes: N architectures, V variables
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from decimal import ROUND_CEILING, Context
 from typing import Final, Literal
 
 import numpy as np
@@ -28,6 +29,9 @@ __all__ = [
 ]
 
 OBJECTIVE_KINDS: Final = ("error", "macs", "parameters", "latency@<device>")
+
+PAIRS_CHUNK: Final = 16
+"""Neighbours whose own neighbours are scored at once."""
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -107,8 +111,9 @@ def check_feasible(
     """Architectures that meet every bound of a cheap objective, found by descent before anything is trained.
 
     The sum of what is above its bound (relative to the bound) is descended from the smallest architecture and the best
-    of many random ones, one variable at a time, until no neighbour is better: bounded, and exact for costs that are
-    sums over independent blocks.
+    of many random ones, one variable at a time, until no neighbour is better; where none of the ends will do, two
+    variables at a time. That is bounded. It finds the least value of one objective whose operators cost more than
+    nothing in blocks of two variables; several bounds at once may be met by architectures that it misses.
 
     Args:
         space: to search.
@@ -138,35 +143,60 @@ def check_feasible(
     ends_NV = np.concatenate([_descend(space, row[None], excess) for row in (*smallest_1V, *sampled_NV[best])])
     over_N = excess(ends_NV)
     if over_N.min() > 0:
+        ends_NV = np.concatenate([_descend(space, row[None], excess, pairs=True) for row in np.unique(ends_NV, axis=0)])
+        over_N = excess(ends_NV)
+    if over_N.min() > 0:
         nearest = score_choices(space, bounded, ends_NV[over_N.argmin()][None])
         wrong = [o for o in bounded if nearest[o.name][0] > _bound(o)]
         raise InfeasibleError(
             f"The bound{'s' if len(bounded) > 1 else ''} "
-            + " and ".join(f"{o.name} <= {_bound(o):g} {o.unit}" for o in bounded),
+            + " and ".join(f"{o.name} <= {_bound(o):.12g} {o.unit}" for o in bounded),
             f"must be met by some architecture of {space.name}",
             came="none does: the nearest that can be met is "
-            + ", ".join(f"{o.name} = {nearest[o.name][0]:.6g} {o.unit}" for o in wrong),
+            + ", ".join(f"{o.name} = {_attainable(float(nearest[o.name][0]))} {o.unit}" for o in wrong),
             do="Raise the bound" + ("s" if len(wrong) > 1 else ""),
         )
     feasible_NV: IntArray = ends_NV[over_N == 0]
     return feasible_NV
 
 
-def _descend(space: SearchSpace, choices_1V: IntArray, excess: Callable[[IntArray], FloatArray]) -> IntArray:
-    """Steepest descent of `excess` over neighbours; each step lowers it, so it ends."""
+def _descend(
+    space: SearchSpace, choices_1V: IntArray, excess: Callable[[IntArray], FloatArray], *, pairs: bool = False
+) -> IntArray:
+    """Steepest descent of `excess` over neighbours (and theirs, if `pairs`); each step lowers it, so it ends."""
     current_1V, value = choices_1V, float(excess(choices_1V)[0])
     while value > 0:
         around_NV = space.neighbor_choices(current_1V[0])
-        over_N = excess(around_NV)
-        best = int(over_N.argmin())
-        if over_N[best] >= value:
+        lower = _lowest(around_NV, excess, below=value)
+        for start in range(0, len(around_NV) if pairs and lower is None else 0, PAIRS_CHUNK):
+            further = [space.neighbor_choices(row) for row in around_NV[start : start + PAIRS_CHUNK]]
+            lower = _lowest(np.concatenate(further), excess, below=value)
+            if lower is not None:
+                break
+        if lower is None:
             break
-        current_1V, value = around_NV[best][None], float(over_N[best])
+        current_1V, value = lower
     return current_1V
+
+
+def _lowest(
+    choices_NV: IntArray, excess: Callable[[IntArray], FloatArray], *, below: float
+) -> tuple[IntArray, float] | None:
+    """The row of least excess, as (1, V), with that excess; None where no row's is below `below`."""
+    over_N = excess(choices_NV)
+    best = int(over_N.argmin())
+    return (choices_NV[best][None], float(over_N[best])) if over_N[best] < below else None
 
 
 def _bound(objective: Objective) -> float:
     return float("inf") if objective.bound is None else objective.bound
+
+
+def _attainable(value: float) -> str:
+    """`value` as text that is not below it, so that it can be met when it is given as a bound."""
+    if value.is_integer() and abs(value) < 1e15:
+        return f"{value:.0f}"
+    return f"{Context(prec=6, rounding=ROUND_CEILING).create_decimal_from_float(value):g}"
 
 
 def _cheap(space: SearchSpace, name: str, unit: str, costs: FloatArray) -> Objective:

@@ -1,6 +1,7 @@
 """The subcommands. Each turns its arguments into one call of `hwnas.api` and shows what came of it."""
 
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ FAILED = 2
 
 def main() -> None:
     """Runs the command line; errors that the user can mend end it with one sentence and exit code 2."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait starve a busy machine
     warnings.simplefilter("ignore")
     logging.getLogger("hwnas").setLevel(logging.INFO)
     logging.getLogger("hwnas").addHandler(screen.LogLines())

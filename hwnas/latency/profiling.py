@@ -6,7 +6,7 @@ The models that are measured, and what is subtracted from their latencies, are d
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,7 +56,8 @@ def profile_space(
     Raises:
         SettingsError: a precision or batch size that cannot be measured.
         MissingRuntimeError, DeviceError: the runtime is not there, or refuses an operator.
-        TableMismatchError, StoredFileError: the file at `path` is of another table, or broken.
+        TableMismatchError: the file at `path` is of another table, or its rows are of another environment.
+        StoredFileError: the file at `path` is broken, or could not be written.
     """
     if precision not in PRECISIONS:
         raise SettingsError("precision", f"must be one of {', '.join(PRECISIONS)}", came=f"{precision!r} came")
@@ -71,6 +72,8 @@ def profile_space(
         logger.info("Nothing to measure: %s has all %d operators", path, len(known.entries))
         return known
     profiler = Profiler(device, space, identity, path.with_suffix(".work"), plan or MeasurementPlan(), seed)
+    if known is not None:
+        known.check_fingerprint(profiler.fingerprint)
     entries, contexts = profiler.run(operators, on_progress)
     table = LatencyTable(
         identity,
@@ -157,6 +160,7 @@ class Profiler:
         journal = JsonLines(self.work_folder / "samples.jsonl")
         header = {
             "schema_version": JOURNAL_VERSION,
+            "identity": asdict(self.identity) | {"input_shape": list(self.identity.input_shape)},
             "fingerprint": self.fingerprint,
             "operators": [operator.key for operator in operators],
             "plan": vars(self.plan) | {"seed": self.seed},

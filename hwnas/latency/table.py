@@ -111,6 +111,18 @@ class LatencyTable:
                     do=f"Measure it: {command or profile_command(wanted)}",
                 )
 
+    def check_fingerprint(self, present: Mapping[str, Any]) -> None:
+        """Raises TableMismatchError where the table was measured in another environment than `present`."""
+        for name in sorted({*self.fingerprint, *present}):
+            before, now = self.fingerprint.get(name), present.get(name)
+            if before != now:
+                raise TableMismatchError(
+                    f"Table {self.path or ''}".strip(),
+                    "must have all its rows from one environment",
+                    came=f"its rows are of {name}={before} and new ones would be of {name}={now}",
+                    do="Measure the missing rows where the others were measured, or move the table away to measure all",
+                )
+
     def save(self, path: Path) -> None:
         """Writes the table atomically, samples included. Raises StoredFileError."""
         document = {
@@ -133,9 +145,12 @@ def load_table(path: Path) -> LatencyTable:
     absent = [key for key in (*names, "fingerprint", "entries", "contexts") if key not in document]
     if absent:
         raise StoredFileError(str(path), "must be a latency table", came=f"it lacks {', '.join(absent)}")
-    identity = TableIdentity(
-        **{name: document[name] for name in names if name != "input_shape"}, input_shape=tuple(document["input_shape"])
-    )
+    for key, kind in (("fingerprint", dict), ("entries", list), ("contexts", dict)):
+        if not isinstance(document[key], kind):
+            raise StoredFileError(
+                f"{path}: {key}", f"must be a {kind.__name__}", came=f"it is a {type(document[key]).__name__}"
+            )
+    identity = _identity_from_json(document, path)
     entries: dict[Operator, Measurement] = {}
     for number, entry in enumerate(document["entries"]):
         where = f"{path}: entry {number}"
@@ -153,7 +168,7 @@ def load_table(path: Path) -> LatencyTable:
 
 def table_path(folder: Path, identity: TableIdentity, space: SearchSpace) -> Path:
     """Where the table of `identity` is kept: <folder>/<device>/<runtime>-<precision>-<space>-<shape>….json."""
-    options = "".join(f"-{name}{value:g}" for name, value in space.options.items() if value != 1.0)
+    options = "".join(f"-{name}{_option(value)}" for name, value in space.options.items() if value != 1.0)
     batch = f"-b{identity.batch_size}" if identity.batch_size != 1 else ""
     threads = f"-t{identity.num_threads}" if identity.num_threads != 1 else ""
     shape = "x".join(map(str, identity.input_shape))
@@ -167,10 +182,27 @@ def profile_command(identity: TableIdentity, space: SearchSpace | None = None) -
     command = f"hwnas profile {identity.device} --space {identity.space} --input-shape {shape}"
     if space is not None:
         command += f" --num-classes {space.num_classes}"
-        command += "".join(f" --space-option {name}={value:g}" for name, value in space.options.items())
+        command += "".join(f" --space-option {name}={_option(value)}" for name, value in space.options.items())
     if identity.batch_size != 1:
         command += f" --batch-size {identity.batch_size}"
     return command
+
+
+def _option(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def _identity_from_json(document: Mapping[str, Any], path: Path) -> TableIdentity:
+    """Reads the keys of TableIdentity. Raises StoredFileError."""
+    found = {name: document[name] for name in TableIdentity.__dataclass_fields__}
+    shape = found["input_shape"]
+    whole = isinstance(shape, list) and len(shape) == 3
+    for number in (*(shape if whole else ()), found["batch_size"], found["num_threads"]):
+        whole = whole and isinstance(number, int) and not isinstance(number, bool) and number > 0
+    whole = whole and all(isinstance(found[name], str) for name in ("device", "runtime", "precision", "space"))
+    if not whole:
+        raise StoredFileError(str(path), "must say what it was measured for", came=f"it says {found}")
+    return TableIdentity(**{**found, "input_shape": tuple(shape)})
 
 
 def _measurement_to_json(measurement: Measurement) -> dict[str, Any]:

@@ -5,6 +5,7 @@ instead of evaluating it anew; told the same, a strategy asks the same, so it go
 """
 
 import logging
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ import numpy as np
 
 from hwnas.errors import HwnasError, RunError
 from hwnas.files import JsonLines
-from hwnas.front import Candidate, Evaluation, ParetoFront, hypervolume, pareto_front
+from hwnas.front import Candidate, Evaluation, ParetoFront, hypervolume, pareto_front, values_of
 from hwnas.objectives import Objective, choices_of, score_choices
 from hwnas.progress import OnProgress, silent
 from hwnas.spaces import Architecture, SearchSpace
@@ -69,7 +70,7 @@ class SearchLoop:
     log: JsonLines
     evaluations: dict[Architecture, Evaluation] = field(default_factory=dict, init=False)
     generations: list[GenerationLog] = field(default_factory=list, init=False)
-    _logged_evaluations: int = field(default=0, init=False)
+    _logged: tuple[int, int] = field(default=(0, 0), init=False)
 
     def run(self, budget: int, *, on_progress: OnProgress = silent) -> ParetoFront:
         """Searches until `budget` distinct architectures are evaluated, those in the journal included.
@@ -84,20 +85,24 @@ class SearchLoop:
         known = self._read_journal()
         if known:
             logger.info("Going on after %d of %d evaluations from %s", len(known), budget, self.journal.path)
+        else:
+            self.log.path.unlink(missing_ok=True)  # of evaluations that are gone
         logged = self.log.repair()
-        self._logged_evaluations = int(logged[-1]["evaluations"]) if logged else 0
-        start = time.monotonic() - (float(logged[-1]["seconds"]) if logged else 0.0)
+        last = logged[-1] if logged else {}
+        self._logged = (int(last.get("evaluations", 0)), int(last.get("generation", 0)))
+        start = time.monotonic() - float(last.get("seconds", 0.0))
         reference: list[tuple[float, float]] = []
+        first = int(logged[0].get("evaluations", 0)) if logged else None
         stale = 0
         while len(self.evaluations) < budget and stale < MAX_STALE_GENERATIONS:
             candidates = self.strategy.ask()
             before = len(self.evaluations)
             answers = self._evaluate(candidates, known, budget, on_progress)
+            reference = reference or self._reference(first) or self._reference()
             if len(answers) < len(candidates) or not candidates:
-                self._log_generation(reference or self._reference(), start)
+                self._log_generation(reference, start)
                 break
             self.strategy.tell(answers)
-            reference = reference or self._reference()
             self._log_generation(reference, start)
             stale = stale + 1 if len(self.evaluations) == before else 0
         if len(self.evaluations) < budget:
@@ -175,8 +180,10 @@ class SearchLoop:
 
     def _from_json(self, line: Mapping[str, Any], number: int) -> Evaluation:
         names = {objective.name for objective in self.objectives}
-        values = line.get("values", {})
-        if not isinstance(line.get("architecture"), dict) or not ("failure" in line or set(values) == names):
+        values, failure, seconds = line.get("values"), line.get("failure"), line.get("seconds", 0.0)
+        sound = isinstance(values, dict) and set(values) == names and all(map(_is_finite, values.values()))
+        outcome = sound if failure is None else isinstance(failure, str)
+        if not (outcome and isinstance(line.get("architecture"), dict) and _is_finite(seconds)):
             raise RunError(
                 f"{self.journal.path}, line {number}",
                 f"must hold an architecture and its {', '.join(sorted(names))}",
@@ -184,15 +191,18 @@ class SearchLoop:
                 do="Choose another output folder, or delete the file to evaluate anew",
             )
         architecture = self.space.from_json(line["architecture"])
-        return Evaluation(Candidate(architecture), values, float(line.get("seconds", 0.0)), line.get("failure"))
+        return Evaluation(Candidate(architecture), values if failure is None else {}, float(seconds), failure)
 
-    def _reference(self) -> list[tuple[float, float]]:
-        """For each objective the best and the worst value so far, the worst a tenth further out."""
-        sound = [one for one in self.evaluations.values() if one.failure is None]
+    def _reference(self, count: int | None = None) -> list[tuple[float, float]]:
+        """For each objective the best and the worst of the first `count` values, the worst a tenth further out."""
+        sound = [one for one in list(self.evaluations.values())[:count] if one.failure is None]
         if not sound:
             return []
-        columns = np.array([[one.values[o.name] for o in self.objectives] for one in sound]).T
-        return [(float(c.min()), float(c.max() + 0.1 * (c.max() - c.min()) + 1e-12)) for c in columns]
+        values_NM = values_of(sound, self.objectives)
+        best_M, worst_M = values_NM.min(axis=0), values_NM.max(axis=0)
+        size_M = np.where(worst_M != 0, np.abs(worst_M), 1.0)
+        margin_M = 0.1 * np.where(worst_M > best_M, worst_M - best_M, size_M)
+        return list(zip(best_M.tolist(), (worst_M + margin_M).tolist(), strict=True))
 
     def _log_generation(self, reference: Sequence[tuple[float, float]], start: float) -> None:
         front = pareto_front(list(self.evaluations.values()), self.objectives)
@@ -204,9 +214,13 @@ class SearchLoop:
         number = len(self.generations) + 1
         entry = GenerationLog(number, len(self.evaluations), volume, len(front), seconds)
         self.generations.append(entry)
-        if entry.evaluations > self._logged_evaluations:
+        if (entry.evaluations, entry.generation) > self._logged:
             self.log.append(vars(entry))
         logger.debug("generation %d: hypervolume %.4f, front of %d", number, volume, len(front))
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _to_json(evaluation: Evaluation) -> dict[str, Any]:

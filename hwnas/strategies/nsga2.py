@@ -47,7 +47,6 @@ class NSGA2(SearchStrategy):
 
     Raises:
         SettingsError: a hyperparameter out of range.
-        InfeasibleError: no architecture meets the bounds.
     """
 
     def __init__(
@@ -89,7 +88,11 @@ class NSGA2(SearchStrategy):
         self._population: Any = None
 
     def ask(self) -> list[Candidate]:
-        """The first population, then offspring; empty once no offspring is new."""
+        """The first population, then offspring; empty once no offspring is new.
+
+        Raises:
+            InfeasibleError: no architecture was found that meets the bounds of the cheap objectives.
+        """
         self._population = self._algorithm.ask()
         if self._population is None or len(self._population) == 0:
             return []

@@ -17,7 +17,7 @@ class SearchStrategy(ABC):
 
     @abstractmethod
     def ask(self) -> list[Candidate]:
-        """The next candidates, at least one; it may ask for one that was evaluated before."""
+        """The next candidates, none where it has nothing left to ask for; it may ask for one that was evaluated before."""
 
     @abstractmethod
     def tell(self, evaluations: Sequence[Evaluation]) -> None:

@@ -10,10 +10,18 @@ import pytest
 
 if TYPE_CHECKING:
     from hwnas.testing.runtime_contract import RuntimeContract
+    from hwnas.testing.space_contract import SpaceContract
+    from hwnas.testing.strategy_contract import StrategyContract
+    from hwnas.testing.toy_space import ToySpace
 
-__all__ = ["RuntimeContract"]
+__all__ = ["RuntimeContract", "SpaceContract", "StrategyContract", "ToySpace"]
 
-_HOMES: Final = {"RuntimeContract": "hwnas.testing.runtime_contract"}
+_HOMES: Final = {
+    "RuntimeContract": "hwnas.testing.runtime_contract",
+    "SpaceContract": "hwnas.testing.space_contract",
+    "StrategyContract": "hwnas.testing.strategy_contract",
+    "ToySpace": "hwnas.testing.toy_space",
+}
 
 pytest.register_assert_rewrite(*_HOMES.values())  # so that a failed check shows the values that it compared
 

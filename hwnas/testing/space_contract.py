@@ -16,7 +16,6 @@ Suffixes: N architectures, V variables, L places in a network. Shapes: B batch, 
 import itertools
 import json
 import math
-import random
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -32,6 +31,7 @@ from hwnas.exporters import export_many
 from hwnas.layers import Elastic
 from hwnas.objectives import choices_of
 from hwnas.spaces import Architecture, Operator, SearchSpace, SuperNet
+from hwnas.testing.generators import global_states, scramble
 
 __all__ = ["SpaceContract", "randomize", "run_operators"]
 
@@ -202,12 +202,10 @@ class SpaceContract:
             return [space.sample(rng) for _ in range(10)]
 
         first = sample(4)
-        states = _global_states()
+        states = global_states()
         assert sample(4) == first
-        assert _global_states() == states
-        np.random.seed(5)
-        random.seed(5)
-        torch.manual_seed(5)
+        assert global_states() == states
+        scramble(5)
         assert sample(4) == first
         assert sample(6) != first
 
@@ -533,11 +531,6 @@ def _layer(space: SearchSpace, operator: Operator) -> nn.Module:
 
 def _images(space: SearchSpace, count: int) -> Tensor:
     return torch.randn(count, *space.input_shape, generator=torch.Generator().manual_seed(13))
-
-
-def _global_states() -> tuple[Any, ...]:
-    kind, keys, *rest = np.random.get_state()
-    return random.getstate(), (kind, np.asarray(keys).tolist(), *rest), torch.random.get_rng_state().tolist()
 
 
 def _onnx_shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hwnas.spaces import Architecture, SuperNet
 from hwnas.training.data import ImageData, Part
+from hwnas.training.threads import suitable_threads
 
 __all__ = ["SubnetEvaluator", "accuracy", "predict_logits", "recalibrate_batch_norm"]
 
@@ -87,4 +88,5 @@ class SubnetEvaluator:
     def errors(self, architectures: Sequence[Architecture]) -> list[float]:
         """The share of the validation part that each sub-network classifies wrongly, from 0 to 1."""
         data, device = self._data, self._device
-        return [1 - accuracy(self.subnet(one), data, data.validation, device=device) for one in architectures]
+        with suitable_threads(data.input_shape):
+            return [1 - accuracy(self.subnet(one), data, data.validation, device=device) for one in architectures]

@@ -9,6 +9,7 @@ from torch import nn
 
 from hwnas.training.data import ImageData, Part
 from hwnas.training.supernet import best_device, parameter_groups
+from hwnas.training.threads import suitable_threads
 
 __all__ = ["finetune"]
 
@@ -52,14 +53,16 @@ def finetune(
     batch_size = min(batch_size, len(both))
     steps = epochs * (len(both) // batch_size)
     step = 0
-    for epoch in range(epochs):
-        generator = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
-        student.train()
-        for x_BCHW, labels_B in data.batches(both, batch_size, device=target, generator=generator):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps))
-            optimizer.zero_grad(set_to_none=True)
-            nn.functional.cross_entropy(student(x_BCHW), labels_B, label_smoothing=label_smoothing).backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            step += 1
+    student.train()
+    with suitable_threads(data.input_shape):
+        for epoch in range(epochs):
+            generator = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
+            for x_BCHW, labels_B in data.batches(both, batch_size, device=target, generator=generator):
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps))
+                optimizer.zero_grad(set_to_none=True)
+                loss = nn.functional.cross_entropy(student(x_BCHW), labels_B, label_smoothing=label_smoothing)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                step += 1
     return student.cpu().eval()

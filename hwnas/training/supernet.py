@@ -22,6 +22,7 @@ from hwnas.files import replacing
 from hwnas.progress import OnProgress, silent
 from hwnas.spaces import SearchSpace, SuperNet
 from hwnas.training.data import ImageData
+from hwnas.training.threads import suitable_threads
 
 __all__ = ["SupernetTraining", "TrainingSettings", "load_supernet", "train_supernet"]
 
@@ -171,19 +172,20 @@ class SupernetTraining:
 
     def run_epoch(self) -> float:
         """One pass over the train part; returns the mean loss of the largest sub-network. Raises TrainingError."""
-        generator = torch.Generator().manual_seed(
-            int(np.random.SeedSequence([self.seed, self.epoch]).generate_state(1)[0])
-        )
+        entropy = np.random.SeedSequence([self.seed, self.epoch])
+        generator = torch.Generator().manual_seed(int(entropy.generate_state(1)[0]))
         rng = np.random.default_rng([self.seed, self.epoch])
-        steps = len(self.data.train) // self.settings.batch_size
+        batch_size = self.settings.batch_size
+        steps = len(self.data.train) // batch_size
         self.supernet.train()
         losses = []
-        batches = self.data.batches(self.data.train, self.settings.batch_size, device=self.device, generator=generator)
-        for step, (x_BCHW, labels_B) in enumerate(batches):
-            rate = learning_rate_at(self.epoch + step / steps, self.settings)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            losses.append(self.step(x_BCHW, labels_B, rng))
+        with suitable_threads(self.data.input_shape):
+            batches = self.data.batches(self.data.train, batch_size, device=self.device, generator=generator)
+            for step, (x_BCHW, labels_B) in enumerate(batches):
+                rate = learning_rate_at(self.epoch + step / steps, self.settings)
+                for group in self.optimizer.param_groups:
+                    group["lr"] = rate
+                losses.append(self.step(x_BCHW, labels_B, rng))
         loss = torch.stack(losses).mean().item()
         if not math.isfinite(loss):
             raise TrainingError(

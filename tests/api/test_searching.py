@@ -85,9 +85,7 @@ def test_stopped_in_the_search_and_gone_on_with_gives_the_same(finished: Path, t
     assert architectures(folder) == architectures(finished)
 
 
-def test_the_same_seed_gives_the_same_front_and_another_does_not(
-    finished: Path, tables: Path, tmp_path: Path
-) -> None:
+def test_the_same_seed_gives_the_same_front_and_another_does_not(finished: Path, tables: Path, tmp_path: Path) -> None:
     search(output=tmp_path / "again", tables=tables, **SETTINGS)
     search(output=tmp_path / "other", tables=tables, **{**SETTINGS, "seed": 1})
     assert values(tmp_path / "again") == values(finished)

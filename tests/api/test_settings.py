@@ -41,7 +41,9 @@ def test_settings_survive_the_way_through_toml(tmp_path: Path) -> None:
 
 
 def test_an_unknown_key_names_the_nearest() -> None:
-    with pytest.raises(UnknownNameError, match=r"run.toml: key 'evalutions' does not exist. Did you mean 'evaluations'"):
+    with pytest.raises(
+        UnknownNameError, match=r"run.toml: key 'evalutions' does not exist. Did you mean 'evaluations'"
+    ):
         make_settings({"evalutions": 3}, where="run.toml")
     with pytest.raises(UnknownNameError, match=r"run.toml: training: key 'batchsize'.*Did you mean 'batch_size'"):
         make_settings({"training": {"batchsize": 3}}, where="run.toml")
@@ -49,7 +51,14 @@ def test_an_unknown_key_names_the_nearest() -> None:
 
 @pytest.mark.parametrize(
     "given",
-    [{"evaluations": "many"}, {"evaluations": 1.5}, {"winners": 0}, {"space": 3}, {"bounds": {"macs": "x"}}, {"seed": -1}],
+    [
+        {"evaluations": "many"},
+        {"evaluations": 1.5},
+        {"winners": 0},
+        {"space": 3},
+        {"bounds": {"macs": "x"}},
+        {"seed": -1},
+    ],
 )
 def test_a_value_of_the_wrong_kind_names_its_key(given: dict[str, object]) -> None:
     with pytest.raises(SettingsError, match=f"run.toml: {next(iter(given))}"):

@@ -204,7 +204,7 @@ class TestSaveOnnx:
         with pytest.raises(ExportError, match=r"winner\.onnx must pass the ONNX checker") as caught:
             save_onnx(chain_models([block, stem]), tmp_path / "winner.onnx")  # eight channels into three
         assert "\n" not in str(caught.value)
-        assert "(8) vs (3)" in str(caught.value)
+        assert "ShapeInferenceError" in str(caught.value)
         assert [path.name for path in tmp_path.iterdir()] == ["winner.onnx"]
         assert (tmp_path / "winner.onnx").read_bytes() == before
 

@@ -1,0 +1,177 @@
+"""The command line: help, exit codes, one-sentence errors, and what it leaves behind."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from hwnas.cli import commands
+from hwnas.cli.commands import app, parse_options, parse_shape, resolve_run
+from hwnas.errors import HwnasError, SettingsError, UnknownNameError
+
+COMMANDS = ["devices", "spaces", "profile", "train", "search", "export", "verify", "report", "quickstart"]
+TINY = """
+space_options = { width_mult = 0.1 }
+objectives = ["error", "macs"]
+strategy_options = { population_size = 6 }
+evaluations = 10
+calibration_images = 32
+[training]
+epochs = 1
+batch_size = 256
+random_subnets = 0
+"""
+
+
+def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "hwnas", *arguments], capture_output=True, text=True, cwd=cwd, timeout=300, check=False
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str) -> None:
+    result = CliRunner().invoke(app, [command, "--help"])
+    assert result.exit_code == 0
+    assert len(result.output) > 200
+
+
+def test_the_commands_are_those_of_the_readme() -> None:
+    names = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    assert names == set(COMMANDS)
+
+
+def test_version() -> None:
+    from hwnas import __version__
+
+    result = CliRunner().invoke(app, ["--version"])
+    assert result.output.strip() == f"hwnas {__version__}"
+
+
+def test_devices_lists_devices_and_runtimes() -> None:
+    output = CliRunner().invoke(app, ["devices"]).output
+    assert "local-cpu" in output
+    assert "onnxruntime-cuda" in output
+
+
+def test_the_example_is_a_run_toml(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["search", "--example"])
+    (tmp_path / "my.toml").write_text(result.output)
+    folder = resolve_run(tmp_path / "my.toml", None)
+    assert folder.path == Path("runs") / "my"
+    assert folder.settings.data == "digits"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["profile", "locl-cpu"], "Did you mean 'local-cpu'"),
+        (["profile", "local-cpu", "--space", "mobilnetv3"], "Did you mean 'mobilenetv3'"),
+        (["profile", "local-cpu", "--input-shape", "224"], "such as 3x224x224"),
+        (["profile", "local-cpu", "--space-option", "width_mult"], "such as width_mult=0.5"),
+        (["profile", "local-cpu", "--rounds", "1"], "at least 5"),
+        (["search", "none.toml"], "does not exist"),
+        (["search"], "must be given a run.toml"),
+        (["export", "."], "must hold a run.toml"),
+        (["verify", "nowhere"], "it does not exist"),
+        (["report", "nowhere"], "it does not exist"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_exit_code_2(
+    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["hwnas", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        commands.main()
+    shown = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert said in shown
+    assert "Traceback" not in shown
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mistake_in_a_real_process_has_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "my.toml").write_text('objectives = ["accuracy"]\n')
+    result = run("search", "my.toml", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "objective 'accuracy' does not exist" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["my.toml"]
+
+
+def test_killed_while_it_searches_it_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "my.toml").write_text(TINY)
+    journal = tmp_path / "runs" / "my" / "evaluations.jsonl"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hwnas", "search", "my.toml"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+    deadline = time.monotonic() + 240
+    while process.poll() is None and time.monotonic() < deadline:
+        if journal.exists() and journal.read_bytes().count(b"\n") >= 3:
+            process.send_signal(signal.SIGKILL)
+            break
+        time.sleep(0.01)
+    process.wait()
+    held = journal.read_bytes()
+    result = run("search", "my.toml", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    after = journal.read_bytes()
+    assert after.count(b"\n") == 11
+    assert after.startswith(held[: held.rfind(b"\n") + 1])
+    lines = after.splitlines()
+    assert len(set(lines)) == len(lines)
+    assert re.search(r"Going on after \d+ of 10 evaluations", result.stdout) or held.count(b"\n") == 11
+
+
+def test_a_run_folder_opens_from_its_run_toml_or_itself(tmp_path: Path) -> None:
+    (tmp_path / "my.toml").write_text(TINY)
+    first = resolve_run(tmp_path / "my.toml", tmp_path / "out")
+    assert first.path == tmp_path / "out"
+    first.begin()
+    assert resolve_run(tmp_path / "out", None).path == tmp_path / "out"
+    (tmp_path / "out" / "evaluations.jsonl").touch()
+    assert resolve_run(tmp_path / "out" / "run.toml", None).path == tmp_path / "out"
+    shutil.rmtree(tmp_path / "out")
+
+
+def test_output_may_stand_in_the_file(tmp_path: Path) -> None:
+    (tmp_path / "my.toml").write_text('output = "elsewhere"\n' + TINY)
+    assert resolve_run(tmp_path / "my.toml", None).path == Path("elsewhere")
+    (tmp_path / "my.toml").write_text("output = 3\n" + TINY)
+    with pytest.raises(SettingsError, match="output"):
+        resolve_run(tmp_path / "my.toml", None)
+
+
+def test_shapes_and_options() -> None:
+    assert parse_shape("1x28x28") == (1, 28, 28)
+    assert parse_options(["width_mult=0.5", "a=3"]) == {"width_mult": 0.5, "a": 3}
+    for wrong in ("", "3x224", "3x224x-1", "axbxc"):
+        with pytest.raises(SettingsError):
+            parse_shape(wrong)
+
+
+def test_stopping_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "app", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        commands.main()
+    assert ended.value.code == 130
+    assert "Run the same command again" in capsys.readouterr().err
+
+
+def test_unknown_name_is_an_hwnas_error() -> None:
+    assert issubclass(UnknownNameError, HwnasError)

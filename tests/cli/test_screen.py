@@ -1,0 +1,51 @@
+"""What the command line shows."""
+
+import pytest
+
+from hwnas.cli import screen
+
+DOCUMENT = {
+    "device": "local-cpu",
+    "models": [
+        {
+            "file": "models/winner-1.onnx",
+            "onnx_test_accuracy": 0.975,
+            "macs": 2_500_000,
+            "measured_ms": 0.25,
+            "measured_ci95_ms": [0.24, 0.26],
+            "predicted_ms": predicted,
+            "max_abs_difference": 3e-6,
+            "on_front": predicted is None,
+        }
+        for predicted in (0.2, None)
+    ],
+}
+
+
+def test_models_with_and_without_a_prediction(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(screen.console, "width", 160)
+    screen.show_models(DOCUMENT)
+    shown = capsys.readouterr().out
+    assert "97.50%" in shown
+    assert "2.50 M" in shown
+    assert "-20.0%" in shown
+    assert shown.count("off the front") == 1
+
+
+def test_names_with_brackets_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    screen.show_done("[red]runs[/red]")
+    screen.show_error("key [x] is wrong")
+    captured = capsys.readouterr()
+    assert "[red]runs[/red]" in captured.out
+    assert "key [x] is wrong" in captured.err
+
+
+def test_progress_counts_each_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    with screen.progress() as on_progress:
+        for done in (1, 2):
+            on_progress("training", done, 2, "loss [0.3]")
+        on_progress("searching", 1, 4)
+    shown = capsys.readouterr().out
+    assert "2/2" in shown
+    assert "1/4" in shown
+    assert "loss [0.3]" in shown

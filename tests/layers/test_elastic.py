@@ -1,0 +1,200 @@
+"""ElasticMBConv holds many MBConvs: each equals a plain one with the sliced weights (the habit of whittle's tests)."""
+
+import copy
+import itertools
+from collections.abc import Mapping
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hwnas.layers import ConvBNAct, Elastic, ElasticMBConv, Fixed, MBConv
+
+IN_CHANNELS = 4
+KERNELS = (3, 5, 7)
+MIDS = (4, 8, 12)  # the first equals in_channels: MBConv then has no expansion
+CASES = list(itertools.product(KERNELS, MIDS, (False, True)))
+
+
+def make(*, stride: int = 1, out_channels: int = IN_CHANNELS, squeeze: bool = True) -> ElasticMBConv:
+    """An elastic block in evaluation mode and double precision with every weight and statistic random."""
+    torch.manual_seed(1)
+    layer = ElasticMBConv(
+        IN_CHANNELS,
+        out_channels,
+        mid_channels=max(MIDS),
+        kernel_size=max(KERNELS),
+        stride=stride,
+        se_channels=max(MIDS) // 2 if squeeze else 0,
+        activation="hard_swish",
+    )
+    layer = layer.double().eval()
+    with torch.no_grad():
+        for name, value in [*layer.named_parameters(), *layer.named_buffers()]:
+            if value.is_floating_point():
+                value.uniform_(0.5 if name.endswith("running_var") else -1.0, 1.5)
+            if "squeeze_excite" in name:  # its gates neither shut nor wide open
+                value.copy_(0.02 * value.abs())
+    return layer
+
+
+def attributes(kernel_size: int, mid_channels: int, squeeze: bool = True) -> dict[str, int | str]:
+    return {
+        "kernel_size": kernel_size,
+        "mid_channels": mid_channels,
+        "se_channels": mid_channels // 2 if squeeze else 0,
+    }
+
+
+def images(batch: int = 3, size: tuple[int, int] = (7, 6)) -> Tensor:
+    return torch.randn(batch, IN_CHANNELS, *size, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+
+def sliced(widest: MBConv, block: MBConv, given: Mapping[str, int | str]) -> dict[str, Tensor]:
+    """The state of `block` cut out of `widest` by the rule: first channels, centre of the kernel."""
+    margin = (max(KERNELS) - int(given["kernel_size"])) // 2
+    state = {}
+    for name, target in block.state_dict().items():
+        value = widest.state_dict()[name]
+        if name == "depthwise.conv.weight" and margin:
+            value = value[..., margin:-margin, margin:-margin]
+        state[name] = value[tuple(slice(size) for size in target.shape)]
+    return state
+
+
+@pytest.mark.parametrize(("kernel_size", "mid_channels", "squeeze"), CASES)
+@pytest.mark.parametrize(("stride", "out_channels"), [(1, IN_CHANNELS), (1, 6), (2, IN_CHANNELS)])
+def test_it_equals_a_plain_block_with_the_sliced_weights(
+    kernel_size: int, mid_channels: int, squeeze: bool, stride: int, out_channels: int
+) -> None:
+    layer = make(stride=stride, out_channels=out_channels, squeeze=squeeze)
+    given = attributes(kernel_size, mid_channels, squeeze)
+    block = MBConv(
+        IN_CHANNELS,
+        out_channels,
+        mid_channels=mid_channels,
+        kernel_size=kernel_size,
+        stride=stride,
+        se_channels=int(given["se_channels"]),
+        activation="hard_swish",
+    )
+    block.double().eval().load_state_dict(sliced(layer.widest, block, given))
+    x_BCHW = images()
+    layer.activate(given)
+    torch.testing.assert_close(layer(x_BCHW), block(x_BCHW), rtol=1e-12, atol=1e-12)
+    extracted = layer.extract(given)
+    assert repr(extracted) == repr(block)
+    for name, value in extracted.state_dict().items():
+        assert torch.equal(value, block.state_dict()[name]), name
+
+
+def test_in_training_it_equals_the_plain_block_too() -> None:
+    """Batch statistics, and what they leave in the running ones."""
+    layer = make().train()
+    given = attributes(5, 8)
+    block = layer.extract(given)
+    assert block.training
+    layer.activate(given)
+    torch.testing.assert_close(layer(images()), block(images()), rtol=1e-12, atol=1e-12)
+    for name in ("expand", "depthwise", "project"):
+        shared, own = layer.widest.get_submodule(name).bn, block.get_submodule(name).bn  # type: ignore[union-attr]
+        torch.testing.assert_close(shared.running_mean[: len(own.running_mean)], own.running_mean)
+        torch.testing.assert_close(shared.running_var[: len(own.running_var)], own.running_var)
+
+
+def test_training_moves_the_statistics_of_the_active_channels_alone() -> None:
+    layer = make().train()
+    before = copy.deepcopy(layer.widest)
+    layer.activate(attributes(3, 8))
+    layer(images())
+    new, old = layer.widest.depthwise.bn.running_mean, before.depthwise.bn.running_mean
+    assert new is not None
+    assert old is not None
+    assert torch.equal(new[8:], old[8:])
+    assert (new[:8] != old[:8]).all()
+
+
+@pytest.mark.parametrize(("kernel_size", "mid_channels", "squeeze"), CASES)
+def test_gradients_reach_exactly_the_active_slice(kernel_size: int, mid_channels: int, squeeze: bool) -> None:
+    """There they are those of the plain block, and nothing leaks out of it."""
+    layer = make(squeeze=squeeze)
+    given = attributes(kernel_size, mid_channels, squeeze)
+    block = layer.extract(given)
+    layer.activate(given)
+    layer(images()).square().sum().backward()
+    block(images()).square().sum().backward()
+    expected = {name: torch.zeros_like(parameter) for name, parameter in layer.widest.named_parameters()}
+    for name, parameter in block.named_parameters():
+        assert parameter.grad is not None
+        assert parameter.grad.any(), name
+        margin = (max(KERNELS) - kernel_size) // 2 if name == "depthwise.conv.weight" else 0
+        starts = [0, 0, margin, margin]
+        part = tuple(slice(start, start + size) for start, size in zip(starts, parameter.shape, strict=False))
+        expected[name][part] = parameter.grad
+    for name, parameter in layer.widest.named_parameters():
+        found = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        torch.testing.assert_close(found, expected[name], rtol=1e-9, atol=1e-9, msg=name)
+        assert torch.equal(found != 0, expected[name] != 0), name
+
+
+def test_each_choice_gives_another_output() -> None:
+    layer = make()
+    outputs = []
+    for kernel_size, mid_channels in itertools.product(KERNELS, MIDS):
+        layer.activate(attributes(kernel_size, mid_channels))
+        outputs.append(layer(images()))
+    for one, other in itertools.combinations(outputs, 2):
+        assert (one - other).abs().max() > 1e-3
+
+
+def test_it_starts_as_the_widest() -> None:
+    layer = make()
+    torch.testing.assert_close(layer(images()), layer.widest(images()), rtol=1e-12, atol=1e-12)
+
+
+def test_what_is_extracted_shares_nothing() -> None:
+    layer = make()
+    before = copy.deepcopy(layer.state_dict())
+    block = layer.extract(attributes(7, max(MIDS)))
+    with torch.no_grad():
+        for value in [*block.parameters(), *block.buffers()]:
+            value.zero_()
+    assert all(torch.equal(value, before[name]) for name, value in layer.state_dict().items())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_is_extracted_keeps_precision_and_mode(dtype: torch.dtype) -> None:
+    layer = make().to(dtype)
+    for training in (True, False):
+        block = layer.train(training).extract(attributes(3, 8))
+        assert {parameter.dtype for parameter in block.parameters()} == {dtype}
+        assert all(part.training == training for part in block.modules())
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 4), (7, 7)])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("kernel_size", KERNELS)
+def test_sizes_shrink_by_the_stride_rounded_up(kernel_size: int, stride: int, size: tuple[int, int]) -> None:
+    layer = make(stride=stride, out_channels=6)
+    layer.activate(attributes(kernel_size, 8))
+    assert layer(images(2, size)).shape == (2, 6, -(-size[0] // stride), -(-size[1] // stride))
+
+
+def test_fixed_is_the_layer_it_holds() -> None:
+    plain = ConvBNAct(IN_CHANNELS, 5, kernel_size=3).double().eval()
+    fixed = Fixed(plain)
+    fixed.activate({"kernel_size": 7})
+    extracted = fixed.extract({})
+    torch.testing.assert_close(fixed(images()), plain(images()))
+    torch.testing.assert_close(extracted(images()), plain(images()))
+    assert type(extracted) is ConvBNAct
+    with torch.no_grad():
+        for parameter in extracted.parameters():
+            parameter.zero_()
+    assert all(parameter.any() for name, parameter in plain.named_parameters() if name != "bn.bias")
+
+
+def test_elastic_layers_are_told_from_plain_ones() -> None:
+    assert isinstance(make(), Elastic)
+    assert isinstance(Fixed(nn.Identity()), Elastic)
+    assert not isinstance(MBConv(4, 4, mid_channels=8, kernel_size=3), Elastic)

@@ -1,0 +1,97 @@
+"""`make_space` and `find_space`."""
+
+from collections.abc import Callable
+from importlib.metadata import EntryPoint
+from typing import Any
+
+import pytest
+
+import hwnas.spaces
+from hwnas.errors import SettingsError, UnknownNameError
+from hwnas.spaces import SPACES, MobileNetV3, find_space, make_space
+from hwnas.testing import ToySpace
+
+
+def test_spaces_have_the_names_they_are_listed_under() -> None:
+    assert {name: kind.name for name, kind in SPACES.items()} == {name: name for name in SPACES}
+
+
+def test_arguments_and_options_reach_the_space() -> None:
+    space = make_space("mobilenetv3", input_shape=(1, 28, 28), num_classes=7, options={"width_mult": 0.5})
+    assert isinstance(space, MobileNetV3)
+    assert space.identity() == {
+        "space": "mobilenetv3",
+        "input_shape": [1, 28, 28],
+        "num_classes": 7,
+        "space_options": {"width_mult": 0.5},
+    }
+
+
+@pytest.mark.parametrize(("name", "near"), [("mobilenet", "mobilenetv3"), ("MobileNetV2", "mobilenetv3")])
+def test_an_unknown_space_names_the_nearest(name: str, near: str) -> None:
+    with pytest.raises(UnknownNameError, match=f"space '{name}' does not exist. Did you mean '{near}'") as caught:
+        make_space(name)
+    assert caught.value.nearest == near
+
+
+def test_an_unknown_option_names_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="option of the space mobilenetv3 'width' does not exist") as caught:
+        make_space("mobilenetv3", options={"width": 0.5})
+    assert caught.value.nearest == "width_mult"
+
+
+@pytest.mark.parametrize("positional", ["input_shape", "num_classes"])
+def test_arguments_are_no_options(positional: str) -> None:
+    with pytest.raises(UnknownNameError):
+        make_space("mobilenetv3", options={positional: 3})
+
+
+@pytest.mark.parametrize("value", ["0.5", True, None, [0.5]])
+def test_an_option_that_is_no_number_is_refused(value: Any) -> None:
+    with pytest.raises(SettingsError, match="width_mult of the space mobilenetv3 must be a number"):
+        make_space("mobilenetv3", options={"width_mult": value})
+
+
+@pytest.mark.parametrize(
+    "shape", [(0, 8, 8), (3, 3, 8), (3, 8, 3), (3, 8), (3, 8, 8, 8), (), (-3, 8, 8), (3, 5000, 8), (5000, 8, 8)]
+)
+def test_an_input_shape_out_of_range_is_refused(shape: Any) -> None:
+    with pytest.raises(SettingsError, match="input_shape must be channels x height x width") as caught:
+        make_space("mobilenetv3", input_shape=shape)
+    assert f"{'x'.join(map(str, shape))} came" in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 4), (3, 4, 4096)])
+def test_the_smallest_and_largest_shapes_make_spaces(shape: tuple[int, int, int]) -> None:
+    space = make_space("mobilenetv3", input_shape=shape, num_classes=2, options={"width_mult": 0.25})
+    assert space.counts[space.operators(space.largest())[-1]].output_shape == (2,)
+
+
+@pytest.mark.parametrize("classes", [1, 0, -5])
+def test_too_few_classes_are_refused(classes: int) -> None:
+    with pytest.raises(SettingsError, match=f"num_classes must be at least 2, but {classes} came"):
+        make_space("mobilenetv3", num_classes=classes)
+
+
+def plug_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = EntryPoint("toy", "hwnas.testing.toy_space:ToySpace", "hwnas.spaces")
+    found: Callable[..., list[EntryPoint]] = lambda group: [entry] if group == "hwnas.spaces" else []  # noqa: E731
+    monkeypatch.setattr(hwnas.spaces, "entry_points", found)
+
+
+def test_a_plug_in_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    plug_in(monkeypatch)
+    assert find_space("toy") is ToySpace
+    assert make_space("toy", input_shape=(1, 8, 8), num_classes=4).num_classes == 4
+
+
+def test_plug_ins_are_among_the_known_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    plug_in(monkeypatch)
+    with pytest.raises(UnknownNameError, match="Did you mean 'toy'"):
+        make_space("toyy")
+
+
+def test_a_plug_in_cannot_take_the_place_of_a_built_in_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = EntryPoint("mobilenetv3", "hwnas.testing.toy_space:ToySpace", "hwnas.spaces")
+    monkeypatch.setattr(hwnas.spaces, "entry_points", lambda group: [entry])
+    assert find_space("mobilenetv3") is MobileNetV3

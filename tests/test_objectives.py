@@ -1,0 +1,301 @@
+"""Objectives, and bounds that can or cannot be met."""
+
+import itertools
+import json
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hwnas.devices import Measurement
+from hwnas.errors import InfeasibleError, TableIncompleteError
+from hwnas.latency import LatencyTable, TableIdentity
+from hwnas.objectives import (
+    Objective,
+    check_feasible,
+    choices_of,
+    error,
+    latency,
+    macs,
+    parameters,
+    score_choices,
+)
+from hwnas.spaces import Architecture, MobileNetV3, Operator, SearchSpace
+from hwnas.testing import ToySpace
+from hwnas.testing.strategy_contract import toy_latency
+
+RNG = np.random.default_rng
+
+
+@pytest.fixture(scope="module")
+def toy() -> ToySpace:
+    return ToySpace()
+
+
+@pytest.fixture(scope="module")
+def mobile() -> MobileNetV3:
+    return MobileNetV3((1, 8, 8), 10, width_mult=0.25)
+
+
+def table_of(space: SearchSpace, operators: Sequence[Operator] | None = None) -> LatencyTable:
+    """A table in which the nth operator takes 0.1 + n / 1000 ms."""
+    identity = TableIdentity("phone", "onnxruntime-cpu", "fp32", 1, 1, space.name, space.input_shape)
+    listed = space.all_operators() if operators is None else operators
+    entries = {}
+    for number, operator in enumerate(listed):
+        value = 0.1 + number / 1000
+        entries[operator] = Measurement(value, (value, value), ((value,),), {})
+    return LatencyTable(identity, {}, entries)
+
+
+def priced(name: str, costs: np.ndarray, space: SearchSpace) -> Objective:
+    """A cheap objective with these costs."""
+
+    def evaluate(architectures: Sequence[Architecture]) -> list[float]:
+        values: list[float] = space.total_costs(choices_of(architectures), [costs])[0].tolist()
+        return values
+
+    return Objective(name, "x", evaluate, costs)
+
+
+# values
+
+
+def test_cheap_values_are_sums_by_hand(mobile: MobileNetV3) -> None:
+    rng = RNG(0)
+    architectures = [mobile.smallest(), mobile.largest(), *(mobile.sample(rng) for _ in range(50))]
+    table = table_of(mobile)
+    wanted: dict[str, list[float]] = {"macs": [], "parameters": [], "latency_ms@phone": []}
+    for architecture in architectures:
+        walk = mobile.operators(architecture)
+        wanted["macs"].append(sum(mobile.counts[operator].macs for operator in walk))
+        wanted["parameters"].append(sum(mobile.counts[operator].parameters for operator in walk))
+        wanted["latency_ms@phone"].append(table.predict_ms(walk))
+    for objective in (macs(mobile), parameters(mobile), latency(mobile, table)):
+        assert objective.cost == "cheap"
+        values = objective.evaluate(architectures)
+        assert all(type(value) is float for value in values)
+        np.testing.assert_allclose(values, wanted[objective.name], rtol=1e-12)
+    assert macs(mobile).evaluate(architectures) == wanted["macs"]  # whole numbers, exactly
+    assert parameters(mobile).evaluate(architectures) == wanted["parameters"]
+
+
+def test_names_and_units(toy: ToySpace) -> None:
+    made = [error(lambda architectures: []), macs(toy), parameters(toy), latency(toy, table_of(toy))]
+    assert [(one.name, one.unit, one.cost, one.direction) for one in made] == [
+        ("error", "fraction", "expensive", "minimize"),
+        ("macs", "MACs", "cheap", "minimize"),
+        ("parameters", "parameters", "cheap", "minimize"),
+        ("latency_ms@phone", "ms", "cheap", "minimize"),
+    ]
+
+
+def test_no_architectures_have_no_values(toy: ToySpace) -> None:
+    assert [make(toy).evaluate([]) for make in (macs, parameters)] == [[], []]
+    assert latency(toy, table_of(toy)).evaluate([]) == []
+
+
+def test_an_error_is_what_its_evaluation_says(toy: ToySpace) -> None:
+    objective = error(lambda architectures: [0.25 for _ in architectures])
+    assert objective.evaluate([toy.smallest(), toy.largest()]) == [0.25, 0.25]
+
+
+def test_a_table_without_a_row_is_an_error(toy: ToySpace) -> None:
+    every = toy.all_operators()
+    with pytest.raises(TableIncompleteError, match="2 are missing"):
+        latency(toy, table_of(toy, every[2:]))
+
+
+def test_a_bound_is_put_on_a_copy(toy: ToySpace) -> None:
+    free = macs(toy)
+    bounded = free.bounded(1e4)
+    assert (free.bound, bounded.bound, bounded.bounded(None).bound) == (None, 1e4, None)
+    assert bounded.evaluate([toy.largest()]) == free.evaluate([toy.largest()])
+    assert free.to_json() == {"name": "macs", "unit": "MACs", "direction": "minimize"}
+    assert json.loads(json.dumps(bounded.to_json())) == {**free.to_json(), "bound": 1e4}
+
+
+def test_scores_of_a_population_are_those_of_each(mobile: MobileNetV3) -> None:
+    objectives = [error(lambda architectures: []), macs(mobile), latency(mobile, table_of(mobile))]
+    choices_NV = mobile.sample_choices(30, rng=RNG(0))
+    scores = score_choices(mobile, objectives, choices_NV)
+    assert list(scores) == ["macs", "latency_ms@phone"]
+    architectures = mobile.architectures(choices_NV)
+    for objective in objectives[1:]:
+        expected = [objective.evaluate([architecture])[0] for architecture in architectures]
+        assert scores[objective.name].tolist() == expected
+
+
+def test_without_cheap_objectives_there_are_no_scores(toy: ToySpace) -> None:
+    assert score_choices(toy, [error(lambda architectures: [])], toy.sample_choices(3, rng=RNG(0))) == {}
+
+
+def test_choices_of_a_population(toy: ToySpace) -> None:
+    both = [toy.smallest(), toy.largest()]
+    assert choices_of(both).tolist() == [[0] * 7, [2, 1, 1, 1, 1, 1, 1]]
+
+
+def test_twenty_thousand_architectures_are_scored_without_a_loop_over_them(
+    mobile: MobileNetV3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever looks at one architecture at a time, or is called as often as there are architectures, is refused."""
+    objectives = [macs(mobile), parameters(mobile), latency(mobile, table_of(mobile))]
+    choices_NV = mobile.sample_choices(20_000, rng=RNG(0))
+    expected = score_choices(mobile, objectives, choices_NV[:50])
+
+    def refuse(*arguments: object, **keywords: object) -> None:
+        raise AssertionError("called for one architecture")
+
+    for name in ("operators", "architecture", "architectures", "build", "build_operator", "from_json"):
+        monkeypatch.setattr(MobileNetV3, name, refuse)
+    monkeypatch.setattr(Architecture, "__init__", refuse)
+    monkeypatch.setattr(Operator, "__hash__", refuse)
+    calls = itertools.count()
+    combinations = type(mobile._chain).combinations
+    monkeypatch.setattr(
+        type(mobile._chain), "combinations", lambda *arguments: (next(calls), combinations(*arguments))[1]
+    )
+    scores = score_choices(mobile, objectives, choices_NV)
+    assert {name: values.shape for name, values in scores.items()} == dict.fromkeys(expected, (20_000,))
+    for name, values in expected.items():
+        np.testing.assert_array_equal(scores[name][:50], values)
+    assert next(calls) < 200
+
+
+# bounds
+
+
+def feasible(space: SearchSpace, objectives: Sequence[Objective], seed: int = 0) -> np.ndarray:
+    found_NV = check_feasible(space, objectives, rng=RNG(seed))
+    values = score_choices(space, objectives, found_NV)
+    assert 1 <= len(found_NV) <= 8
+    np.testing.assert_array_equal(space.canonicalize(found_NV), found_NV)
+    for objective in objectives:
+        if objective.bound is not None and objective.name in values:
+            assert (values[objective.name] <= objective.bound).all()
+    return found_NV
+
+
+def least(space: MobileNetV3, costs: np.ndarray) -> float:
+    """The least sum of positive costs, slot by slot: the blocks that always run, each at its best."""
+    position = {operator: index for index, operator in enumerate(space.all_operators())}
+    slots = [slot for slot in space._chain.slots if slot.depth_variable is None]
+    return sum(min(float(costs[position[operator]]) for operator in slot.operators) for slot in slots)
+
+
+def test_without_bounds_anything_will_do(mobile: MobileNetV3) -> None:
+    unbounded = [macs(mobile), error(lambda architectures: []).bounded(0.1)]
+    assert len(feasible(mobile, unbounded)) == 8  # an error cannot be checked before there is a supernet
+
+
+def test_a_loose_bound_is_met(mobile: MobileNetV3) -> None:
+    objective = macs(mobile)
+    feasible(mobile, [objective.bounded(objective.evaluate([mobile.largest()])[0])])
+
+
+@pytest.mark.parametrize("make", [macs, parameters])
+def test_a_bound_at_the_exact_minimum_is_met(mobile: MobileNetV3, make: type) -> None:
+    objective = make(mobile)
+    smallest = objective.evaluate([mobile.smallest()])[0]
+    assert feasible(mobile, [objective.bounded(smallest)])[0].tolist() == [0] * 45
+    with pytest.raises(InfeasibleError):
+        check_feasible(mobile, [objective.bounded(np.nextafter(smallest, 0))], rng=RNG(0))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_minimum_of_any_costs_is_found(mobile: MobileNetV3, seed: int) -> None:
+    """Where a larger kernel is faster than a small one, and saddles stand between blocks, too."""
+    costs = 0.1 + RNG(seed).random(len(mobile.all_operators()))
+    minimum = least(mobile, costs)
+    objective = priced("strange", costs, mobile)
+    feasible(mobile, [objective.bounded(minimum + 1e-9)])
+    with pytest.raises(InfeasibleError):
+        check_feasible(mobile, [objective.bounded(minimum - 1e-9)], rng=RNG(0))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_error_names_the_least_value_and_that_can_be_met(mobile: MobileNetV3, seed: int) -> None:
+    """Given as a bound, what the message says works: it is not rounded below what there is."""
+    costs = 0.1 + RNG(seed).random(len(mobile.all_operators()))
+    objective = priced("strange", costs, mobile)
+    with pytest.raises(InfeasibleError) as caught:
+        check_feasible(mobile, [objective.bounded(1.0)], rng=RNG(0))
+    said = re.search(r"nearest that can be met is strange = (\S+) x", str(caught.value))
+    assert said is not None
+    assert float(said[1]) == pytest.approx(least(mobile, costs), rel=1e-5)
+    feasible(mobile, [objective.bounded(float(said[1]))])
+
+
+def test_the_error_says_what_cannot_be_met_and_what_can(mobile: MobileNetV3) -> None:
+    objective = macs(mobile)
+    minimum = objective.evaluate([mobile.smallest()])[0]
+    with pytest.raises(InfeasibleError) as caught:
+        check_feasible(mobile, [objective.bounded(minimum - 1)], rng=RNG(0))
+    assert str(caught.value) == (
+        f"The bound macs <= {minimum - 1:.0f} MACs must be met by some architecture of mobilenetv3, but none does: "
+        f"the nearest that can be met is macs = {minimum:.0f} MACs. Raise the bound."
+    )
+
+
+def test_bounds_that_can_be_met_singly_but_not_together(mobile: MobileNetV3) -> None:
+    """The second objective is dear where the first is cheap."""
+    first = macs(mobile)
+    assert first.operator_costs is not None
+    opposite = priced("opposite", first.operator_costs.max() * 1.01 - first.operator_costs, mobile)
+    bounds = []
+    for objective in (first, opposite):
+        assert objective.operator_costs is not None
+        bounds.append(objective.bounded(least(mobile, objective.operator_costs) * 1.001))
+        feasible(mobile, bounds[-1:])
+    with pytest.raises(InfeasibleError) as caught:
+        check_feasible(mobile, bounds, rng=RNG(0))
+    message = str(caught.value)
+    assert message.startswith("The bounds macs <= ")
+    assert " and opposite <= " in message
+    said = dict(re.findall(r"(macs|opposite) = (\S+) ", message))
+    assert said
+    feasible(mobile, [one.bounded(max(one.bound or 0.0, float(said.get(one.name, 0)))) for one in bounds])
+
+
+def test_bounds_that_only_few_meet_together_are_met(mobile: MobileNetV3) -> None:
+    """Two bounds a hundredth above the values of an architecture that is best in a mixture of both."""
+    count = len(mobile.all_operators())
+    for seed in range(5):
+        costs = [0.1 + RNG([seed, index]).random(count) for index in (0, 1)]
+        mixture = np.mean(costs, axis=0)
+        best = feasible(mobile, [priced("mixture", mixture, mobile).bounded(least(mobile, mixture) + 1e-9)])
+        values = [float(total[0]) for total in mobile.total_costs(best, costs)]
+        both = [
+            priced(f"o{index}", cost, mobile).bounded(value * 1.01)
+            for index, (cost, value) in enumerate(zip(costs, values, strict=True))
+        ]
+        feasible(mobile, both, seed=seed)
+
+
+@settings(max_examples=25, deadline=None)
+@given(shares=st.lists(st.floats(0, 1), min_size=2, max_size=2), seed=st.integers(0, 1000))
+def test_in_a_space_that_can_be_listed_it_is_always_right(shares: list[float], seed: int) -> None:
+    """Feasible exactly where some architecture meets the bounds, whatever the bounds are."""
+    space = TOY
+    objectives = [parameters(space), toy_latency(space, seed=seed)]
+    values_NM = np.array([one.evaluate(EVERYTHING) for one in objectives]).T
+    low_M, high_M = values_NM.min(axis=0), values_NM.max(axis=0)
+    bounds_M = low_M + (np.array(shares) - 0.1) * (high_M - low_M)
+    bounded = [one.bounded(float(bound)) for one, bound in zip(objectives, bounds_M, strict=True)]
+    if (values_NM <= bounds_M).all(axis=1).any():
+        feasible(space, bounded, seed=seed)
+    else:
+        with pytest.raises(InfeasibleError):
+            check_feasible(space, bounded, rng=RNG(seed))
+
+
+TOY = ToySpace()
+EVERYTHING = TOY.everything()
+
+
+def test_the_same_generator_finds_the_same(mobile: MobileNetV3) -> None:
+    bounded = [macs(mobile).bounded(macs(mobile).evaluate([mobile.smallest()])[0] * 1.2)]
+    np.testing.assert_array_equal(feasible(mobile, bounded, seed=3), feasible(mobile, bounded, seed=3))
