@@ -183,6 +183,7 @@ def _write(folder: RunFolder, winner: Winner, evaluation: Evaluation, evaluator:
         data,
         epochs=winner.finetune_epochs,
         batch_size=settings.training.batch_size,
+        learning_rate=settings.training.learning_rate,
         seed=settings.seed,
     )
     network = network.to(memory_format=torch.contiguous_format)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.panel import Panel
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -138,32 +137,24 @@ def show_front(front: "ParetoFront", space: "SearchSpace", folder: Path) -> None
 
 def show_models(document: Mapping[str, Any]) -> None:
     """The verified models, fastest first."""
+    title = f"Verified models, measured on {document['device']}; test accuracy on {document['test_images']} images"
     table = Table(
-        "Model",
-        "Test accuracy",
-        "MACs",
-        "Measured ms",
-        "95 % interval",
-        "Predicted ms",
-        "Error",
-        "Max difference",
-        title=f"Verified models, measured on {document['device']}",
-        title_justify="left",
+        "Model", "Accuracy", "MACs", "Measured ms", "Predicted ms", "Max diff", title=title, title_justify="left"
     )
     for model in document["models"]:
         predicted, measured = model["predicted_ms"], model["measured_ms"]
         low, high = model["measured_ci95_ms"]
         table.add_row(
-            model["file"] + ("" if model["on_front"] else " [dim](off the front)[/dim]"),
+            Path(model["file"]).stem + ("" if model["on_front"] else " [dim]*[/dim]"),
             f"{model['onnx_test_accuracy']:.2%}",
             _shown(model["macs"], "MACs"),
-            f"{measured:.3f}",
-            f"{low:.3f} to {high:.3f}",
-            "" if predicted is None else f"{predicted:.3f}",
-            "" if predicted is None else f"{predicted / measured - 1:+.1%}",
-            f"{model['max_abs_difference']:.1e}",
+            f"{measured:.3f} ± {(high - low) / 2:.3f}",
+            "" if predicted is None else f"{predicted:.3f} ({predicted / measured - 1:+.1%})",
+            f"{model['max_abs_difference']:.0e}",
         )
-    console.print(Panel.fit(table, border_style="green"))
+    console.print(table)
+    if not all(model["on_front"] for model in document["models"]):
+        console.print("[dim]* another model is both faster and more accurate, as measured[/dim]")
 
 
 def _shown(value: float, unit: str) -> str:

@@ -180,7 +180,7 @@ class SearchLoop:
 
     def _from_json(self, line: Mapping[str, Any], number: int) -> Evaluation:
         names = {objective.name for objective in self.objectives}
-        values, failure, seconds = line.get("values"), line.get("failure"), line.get("seconds", 0.0)
+        values, failure, seconds = line.get("values") or {}, line.get("failure"), line.get("seconds", 0.0)
         sound = isinstance(values, dict) and set(values) == names and all(map(_is_finite, values.values()))
         outcome = sound if failure is None else isinstance(failure, str)
         if not (outcome and isinstance(line.get("architecture"), dict) and _is_finite(seconds)):

@@ -14,6 +14,7 @@ from pymoo.core.mutation import Mutation
 from pymoo.core.problem import Problem
 from pymoo.core.repair import Repair
 from pymoo.core.sampling import Sampling
+from pymoo.core.termination import NoTermination
 from pymoo.operators.crossover.ux import UX
 from pymoo.problems.static import StaticProblem
 
@@ -84,7 +85,7 @@ class NSGA2(SearchStrategy):
             mutation=_RandomReset(space, 1 / len(space.variables) if mutation_rate is None else mutation_rate),
             repair=_Canonical(space),
         )
-        self._algorithm.setup(self._problem, seed=int(rng.integers(2**31)))
+        self._algorithm.setup(self._problem, termination=NoTermination(), seed=int(rng.integers(2**31)))
         self._population: Any = None
 
     def ask(self) -> list[Candidate]:
@@ -131,9 +132,11 @@ class _FirstPopulation(Sampling):  # type: ignore[misc]
         if any(objective.bound is not None for objective in self._objectives):
             feasible = check_feasible(self._space, self._objectives, rng=self._rng, starts=max(2, n_samples // 2))
             first = np.concatenate([extremes, feasible])[:n_samples]
-        sizes_N = self._rng.random(n_samples - len(first))
+        sizes_N = self._rng.random(4 * n_samples)  # some repeat others, mostly near the ends
         rest = self._rng.binomial(self._space.num_options_V - 1, sizes_N[:, None])
-        return np.concatenate([first, self._space.canonicalize(rest)])
+        drawn = np.concatenate([first, self._space.canonicalize(rest)])
+        _, distinct = np.unique(drawn, axis=0, return_index=True)
+        return drawn[np.sort(distinct)[:n_samples]]
 
 
 class _RandomReset(Mutation):  # type: ignore[misc]

@@ -7,6 +7,7 @@ Suffixes: N architectures, V variables. Shapes: B batch, C channels, H height, W
 """
 
 import itertools
+from functools import cached_property
 from typing import ClassVar, Final
 
 import numpy as np
@@ -59,22 +60,17 @@ class ToySpace(SearchSpace):
 
     def operators(self, architecture: Architecture) -> tuple[Operator, ...]:
         """Stem, blocks, classifier."""
-        depth, *blocks = architecture.choices
-        kernels, ratios = blocks[0::2], blocks[1::2]
+        depth, *choices = architecture.choices
+        stem, *places, classifier = self._places
         chosen = [
-            self._block(block, KERNEL_SIZES[kernels[block]], EXPAND_RATIOS[ratios[block]])
-            for block in range(DEPTHS[depth])
+            place[len(EXPAND_RATIOS) * choices[2 * block] + choices[2 * block + 1]]
+            for block, place in enumerate(places[: DEPTHS[depth]])
         ]
-        return (self._stem(), *chosen, self._classifier())
+        return (*stem, *chosen, *classifier)
 
     def all_operators(self) -> tuple[Operator, ...]:
         """Ten: the second and the third block are of the same four."""
-        blocks = [
-            self._block(block, kernel, ratio)
-            for block in range(max(DEPTHS))
-            for kernel, ratio in itertools.product(KERNEL_SIZES, EXPAND_RATIOS)
-        ]
-        return tuple(dict.fromkeys((self._stem(), *blocks, self._classifier())))
+        return tuple(dict.fromkeys(itertools.chain(*self._places)))
 
     def canonicalize(self, choices_NV: IntArray) -> IntArray:
         """Sets kernel size and expand ratio of absent blocks to 0."""
@@ -98,8 +94,18 @@ class ToySpace(SearchSpace):
         choices = itertools.product(*(range(count) for count in self.num_options_V))
         return list(dict.fromkeys(self.architectures(np.array(list(choices), dtype=np.int64))))
 
-    def _stem(self) -> Operator:
-        return Operator("conv_bn_act", self.input_shape, {"out_channels": STEM_CHANNELS, "kernel_size": 3})
+    @cached_property
+    def _places(self) -> list[list[Operator]]:
+        """For each place in a network the operators that may stand there, the expand ratio fastest."""
+        _, height, width = self.input_shape
+        stem = Operator("conv_bn_act", self.input_shape, {"out_channels": STEM_CHANNELS, "kernel_size": 3})
+        blocks = [
+            [self._block(block, kernel, ratio) for kernel, ratio in itertools.product(KERNEL_SIZES, EXPAND_RATIOS)]
+            for block in range(max(DEPTHS))
+        ]
+        shape = (CHANNELS, (height + 1) // 2, (width + 1) // 2)
+        attributes = {"num_classes": self.num_classes, "last_channels": 8, "hidden_features": 8}
+        return [[stem], *blocks, [Operator("classifier", shape, attributes)]]
 
     def _block(self, block: int, kernel_size: int, expand_ratio: int) -> Operator:
         _, height, width = self.input_shape
@@ -114,12 +120,6 @@ class ToySpace(SearchSpace):
             "activation": "hard_swish",
         }
         return Operator("mbconv", shape, attributes)
-
-    def _classifier(self) -> Operator:
-        _, height, width = self.input_shape
-        shape = (CHANNELS, (height + 1) // 2, (width + 1) // 2)
-        attributes = {"num_classes": self.num_classes, "last_channels": 8, "hidden_features": 8}
-        return Operator("classifier", shape, attributes)
 
 
 class ToySuperNet(SuperNet):

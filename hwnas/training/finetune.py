@@ -20,7 +20,7 @@ def finetune(
     *,
     epochs: int,
     batch_size: int = 64,
-    learning_rate: float = 0.01,
+    learning_rate: float = 0.1,
     label_smoothing: float = 0.1,
     seed: int = 0,
     device: torch.device | str | None = None,

@@ -76,7 +76,7 @@ def test_a_file_that_is_not_its_model_is_refused(run: Path) -> None:
     bias = next(tensor for tensor in model.graph.initializer if tensor.name.endswith("logits.bias"))
     bias.CopyFrom(onnx.numpy_helper.from_array(np.arange(10, dtype=np.float32), bias.name))
     onnx.save(model, run / winner.file)
-    with pytest.raises(ExportError, match="must give torch's outputs within 0.0001"):
+    with pytest.raises(ExportError, match=r"must give torch's outputs within 0\.0001"):
         verify(run)
 
 

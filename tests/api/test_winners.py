@@ -87,7 +87,7 @@ def test_an_empty_front_is_refused(run: Path) -> None:
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="must hold a run.toml"):
+    with pytest.raises(RunError, match=r"must hold a run\.toml"):
         export(tmp_path)
 
 

@@ -6,6 +6,7 @@ from hwnas.cli import screen
 
 DOCUMENT = {
     "device": "local-cpu",
+    "test_images": 360,
     "models": [
         {
             "file": "models/winner-1.onnx",
@@ -22,14 +23,18 @@ DOCUMENT = {
 }
 
 
-def test_models_with_and_without_a_prediction(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_with_and_without_a_prediction(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(screen.console, "width", 160)
     screen.show_models(DOCUMENT)
     shown = capsys.readouterr().out
     assert "97.50%" in shown
     assert "2.50 M" in shown
-    assert "-20.0%" in shown
-    assert shown.count("off the front") == 1
+    assert "0.200 (-20.0%)" in shown
+    assert "0.250 ± 0.010" in shown
+    assert shown.count("winner-1 *") == 1
+    assert "another model is both faster" in shown
 
 
 def test_names_with_brackets_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

@@ -118,6 +118,14 @@ class TestWhole:
         assert "6 distinct operators to measure on simulated-board" in caplog.text
         assert "8 models in 4 rounds: about 1 s" in caplog.text
 
+    def test_the_order_of_the_visits_hangs_on_the_seed(self, machine, device, space, path, restarted):
+        orders = []
+        for number, seed in enumerate((3, 3, 4)):
+            machine = restarted()
+            profile_space(device, space, path=path.with_name(f"table{number}.json"), plan=PLAN, seed=seed)
+            orders.append([name for name, _ in machine.visits])
+        assert orders[0] == orders[1] != orders[2]
+
     def test_nothing_but_the_table_is_left(self, device, space, path):
         profile_space(device, space, path=path, plan=PLAN)
         assert list(path.parent.iterdir()) == [path]

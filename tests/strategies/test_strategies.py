@@ -1,0 +1,85 @@
+"""`make_strategy` and `find_strategy`."""
+
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint
+from typing import Any
+
+import numpy as np
+import pytest
+
+import hwnas.strategies
+from hwnas.errors import SettingsError, UnknownNameError
+from hwnas.front import Candidate, Evaluation
+from hwnas.objectives import Objective, macs
+from hwnas.spaces import SearchSpace
+from hwnas.strategies import NSGA2, STRATEGIES, SearchStrategy, find_strategy, make_strategy
+from hwnas.testing import ToySpace
+
+SPACE = ToySpace()
+OBJECTIVES = [macs(SPACE)]
+
+
+class Chance(SearchStrategy):
+    """Random search, as a plug-in would write it."""
+
+    def __init__(
+        self, space: SearchSpace, objectives: Sequence[Objective], *, rng: np.random.Generator, batch: int = 3
+    ) -> None:
+        self._space, self._rng, self._batch = space, rng, batch
+
+    def ask(self) -> list[Candidate]:
+        return [Candidate(self._space.sample(self._rng)) for _ in range(self._batch)]
+
+    def tell(self, evaluations: Sequence[Evaluation]) -> None:
+        pass
+
+
+@pytest.fixture
+def chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(STRATEGIES, "chance", Chance)
+
+
+def test_the_strategy_named_is_made() -> None:
+    assert isinstance(make_strategy("nsga2", SPACE, OBJECTIVES, seed=0), NSGA2)
+
+
+def test_the_seed_is_all_that_is_random() -> None:
+    asked = [[make_strategy("nsga2", SPACE, OBJECTIVES, seed=seed).ask() for _ in range(2)] for seed in (0, 1)]
+    assert asked[0][0] == asked[0][1]
+    assert asked[0][0] != asked[1][0]
+
+
+def test_options_reach_it(chance: None) -> None:
+    assert len(make_strategy("chance", SPACE, OBJECTIVES, seed=0, options={"batch": 5}).ask()) == 5
+
+
+def test_an_unknown_strategy_names_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match=r"strategy 'nsga3' does not exist\. Did you mean 'nsga2'"):
+        make_strategy("nsga3", SPACE, OBJECTIVES, seed=0)
+
+
+@pytest.mark.parametrize(("option", "near"), [("population", "population_size"), ("mutation_rat", "mutation_rate")])
+def test_an_unknown_option_names_the_nearest(option: str, near: str) -> None:
+    with pytest.raises(UnknownNameError, match="option of the strategy nsga2") as caught:
+        make_strategy("nsga2", SPACE, OBJECTIVES, seed=0, options={option: 8})
+    assert caught.value.nearest == near
+
+
+@pytest.mark.parametrize("name", ["rng", "space", "objectives"])
+def test_what_the_search_gives_is_no_option(name: str) -> None:
+    with pytest.raises(UnknownNameError):
+        make_strategy("nsga2", SPACE, OBJECTIVES, seed=0, options={name: 1})
+
+
+@pytest.mark.parametrize("value", ["8", None, True, [8]])
+def test_an_option_that_is_no_number_is_refused(value: Any) -> None:
+    with pytest.raises(SettingsError, match="population_size of the strategy nsga2 must be a number"):
+        make_strategy("nsga2", SPACE, OBJECTIVES, seed=0, options={"population_size": value})
+
+
+def test_a_plug_in_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = EntryPoint("second", "hwnas.strategies.nsga2:NSGA2", "hwnas.strategies")
+    monkeypatch.setattr(hwnas.strategies, "entry_points", lambda group: [entry] if group == "hwnas.strategies" else [])
+    assert find_strategy("second") is NSGA2
+    with pytest.raises(UnknownNameError, match="Did you mean 'second'"):
+        find_strategy("secnd")
