@@ -54,8 +54,9 @@ class StrategyContract:
         """Makes the strategy under test from a space, objectives and a generator."""
         raise NotImplementedError("override the fixture `make` in your subclass of StrategyContract")
 
-    @pytest.fixture
-    def space(self) -> SearchSpace:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def space(cls) -> SearchSpace:
         """The space that is searched: 84 architectures, unless overridden."""
         return ToySpace()
 
@@ -80,6 +81,7 @@ class StrategyContract:
         """It is a function of its generator and of what it is told: that is how a stopped search is gone on with."""
         objectives = toy_objectives(space, 3)
         fails = FAILING[failing]
+        scramble(2)
         first = converse(make(space, objectives, np.random.default_rng(2)), objectives, fails=fails)
         scramble(3)
         again = converse(make(space, objectives, np.random.default_rng(2)), objectives, fails=fails)
@@ -221,7 +223,7 @@ def toy_latency(space: SearchSpace, *, seed: int = 0) -> Objective:
 
 
 def toy_objectives(space: SearchSpace, count: int, *, bounded: bool = False) -> list[Objective]:
-    """The first `count` of error, MACs, parameters and latency; `bounded`: about a quarter of the space meets each bound."""
+    """The first `count` of error, MACs, parameters and latency; `bounded`: with bounds that a part of the space meets."""
     objectives = [toy_error(space), macs(space), parameters(space), toy_latency(space)][:count]
     if not bounded:
         return objectives

@@ -32,11 +32,12 @@ class TestMobileNetV3OfCifar(SpaceContract):
     @pytest.fixture(scope="class")
     @classmethod
     def space(cls) -> SearchSpace:
-        return MobileNetV3((3, 32, 32), 10)
+        return MobileNetV3((3, 32, 32), 10, width_mult=0.5)
 
 
 class TestMobileNetV3OfImageNet(SpaceContract):
-    num_architectures: ClassVar = 20
+    num_architectures: ClassVar = 8
+    num_exports: ClassVar = 3
     with_weights: ClassVar = False
 
     @pytest.fixture(scope="class")
