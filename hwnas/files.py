@@ -17,9 +17,14 @@ from typing import Any
 
 from hwnas.errors import StoredFileError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 __all__ = [
     "JsonLines",
-    "append_json_line",
+    "exclusive",
     "read_json",
     "read_json_lines",
     "read_toml",
@@ -124,7 +129,7 @@ def read_toml(path: Path, *, kind: str) -> dict[str, Any]:
         raise StoredFileError(str(path), f"must be a {kind}", came="it does not exist") from error
     except OSError as error:
         raise StoredFileError(str(path), "must be readable", came=f"the system says: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise StoredFileError(str(path), f"must be a {kind} in TOML", came=str(error)) from error
 
 
@@ -208,14 +213,40 @@ class JsonLines:
         return documents, whole
 
 
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Keeps other processes that ask the same out of `folder` for the length of the block (where the system can).
+
+    Raises:
+        StoredFileError: another process is in it, or the folder cannot be written.
+    """
+    if fcntl is None:
+        yield
+        return
+    path = folder / ".lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = path.open("a")
+    except OSError as error:
+        raise _not_written(path, error) from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StoredFileError(
+                str(folder),
+                "must be used by one process at a time",
+                came="another is at work in it",
+                do="Wait for it, or stop it",
+            ) from error
+        for scratch in folder.glob(".*.part"):  # what a killed process has left
+            scratch.unlink(missing_ok=True)
+        yield
+
+
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
     """The documents of the line file at `path` (none where it is absent). Raises StoredFileError."""
     return JsonLines(path).read()
-
-
-def append_json_line(path: Path, document: Mapping[str, Any]) -> None:
-    """Adds one line to the line file at `path`. Raises StoredFileError."""
-    JsonLines(path).append(document)
 
 
 def _not_written(path: Path, error: OSError) -> StoredFileError:

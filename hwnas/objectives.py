@@ -152,7 +152,7 @@ def check_feasible(
             f"The bound{'s' if len(bounded) > 1 else ''} "
             + " and ".join(f"{o.name} <= {_bound(o):.12g} {o.unit}" for o in bounded),
             f"must be met by some architecture of {space.name}",
-            came="none does: the nearest that can be met is "
+            came="none was found that does: the nearest that can be met is "
             + ", ".join(f"{o.name} = {_attainable(float(nearest[o.name][0]))} {o.unit}" for o in wrong),
             do="Raise the bound" + ("s" if len(wrong) > 1 else ""),
         )

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from hwnas.errors import StoredFileError
 from hwnas.files import (
     JsonLines,
-    append_json_line,
     read_json,
     read_json_lines,
     read_toml,
@@ -266,7 +265,7 @@ def lines(tmp_path):
 
 class TestLines:
     def test_what_is_appended_is_read_in_order(self, lines):
-        append_json_line(lines.path, {"number": 2})
+        JsonLines(lines.path).append({"number": 2})
         assert lines.read() == read_json_lines(lines.path) == [{"number": 0}, {"number": 1}, {"number": 2}]
 
     def test_an_absent_file_holds_none(self, tmp_path):
@@ -348,11 +347,11 @@ class TestLines:
     def test_a_folder_that_is_a_file(self, tmp_path):
         (tmp_path / "run").write_text("")
         with pytest.raises(StoredFileError, match="could not be written"):
-            append_json_line(tmp_path / "run" / "evaluations.jsonl", {})
+            JsonLines(tmp_path / "run" / "evaluations.jsonl").append({})
 
     def test_a_name_too_long_for_the_system(self, tmp_path):
         with pytest.raises(StoredFileError, match="File name too long"):
-            append_json_line(tmp_path / ("x" * 300), {})
+            JsonLines(tmp_path / ("x" * 300)).append({})
 
     def test_a_file_size_limit_of_the_system_cuts_no_line_in_two(self, tmp_path):
         path = tmp_path / "evaluations.jsonl"

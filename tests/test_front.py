@@ -194,6 +194,12 @@ def test_the_extremes_and_the_knee_come_first() -> None:
     assert [tuple(one.values.values()) for one in front_of(BENT).choose(3)] == [(0, 10), (2, 2), (10, 0)]
 
 
+def test_the_knee_is_not_the_one_farthest_from_the_extremes() -> None:
+    """On a front bent away from the origin they differ: (2, 9) is nearest to (0, 0) among those between."""
+    rows = [(0, 10), (2, 9), (6, 7.5), (10, 0)]
+    assert [tuple(one.values.values()) for one in front_of(rows).choose(3)] == [(0, 10), (2, 9), (10, 0)]
+
+
 @pytest.mark.parametrize("count", range(1, 8))
 def test_as_many_as_asked_for_or_all_there_are(count: int) -> None:
     chosen = front_of(BENT).choose(count)

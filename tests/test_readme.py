@@ -16,7 +16,7 @@ def example() -> str:
 
 
 def test_the_example_is_short() -> None:
-    assert len([line for line in example().splitlines() if line.strip()]) <= 17
+    assert len([line for line in example().splitlines() if line.strip()]) <= 15
 
 
 def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -24,6 +24,5 @@ def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(tmp_path / "example.py"))
     said = capsys.readouterr().out
-    assert "architectures on the front" in said
     assert said.count("models/winner-") >= 1
     assert (tmp_path / "runs" / "digits" / "report.html").exists()

@@ -4,7 +4,8 @@ from hwnas.api.first_run import quickstart
 from hwnas.api.listing import list_devices, list_runtimes, list_spaces
 from hwnas.api.profiling import profile
 from hwnas.api.reporting import report
-from hwnas.api.searching import search, search_run, train
+from hwnas.api.run_folder import open_run
+from hwnas.api.searching import search, search_run, train, train_run
 from hwnas.api.verification import verify
 from hwnas.api.winners import export
 
@@ -13,11 +14,13 @@ __all__ = [
     "list_devices",
     "list_runtimes",
     "list_spaces",
+    "open_run",
     "profile",
     "quickstart",
     "report",
     "search",
     "search_run",
     "train",
+    "train_run",
     "verify",
 ]

@@ -1,21 +1,30 @@
 """The run folder: where everything of one run lies, and what it is of."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from torch.utils.data import Dataset
+
 from hwnas.api.settings import RunSettings, make_settings, read_settings, settings_to_toml
 from hwnas.errors import RunError, SettingsError
-from hwnas.files import write_text
+from hwnas.files import read_json_lines, write_text
 from hwnas.front import ParetoFront
 from hwnas.spaces import SearchSpace, make_space
-from hwnas.training import ImageData, load_data
+from hwnas.training import ImageData, load_data, split_dataset
 
-__all__ = ["RunFolder", "open_run"]
+__all__ = ["DataSource", "RunFolder", "as_image_data", "open_run"]
 
-ADJUSTABLE = frozenset({"evaluations", "winners", "finetune_epochs", "tables", "data_root", "measurement"})
-"""Settings that may differ when a run is gone on with: they change nothing that was computed already."""
+DataSource = str | ImageData | Dataset[Any] | Sequence[Dataset[Any]]
+"""What may stand for data in Python: a name, ImageData, or one, two or three torch data sets."""
+
+TRAINED_BY = ("space", "space_options", "data", "image_size", "seed", "training")
+"""Settings that a supernet follows from."""
+
+SEARCHED_BY = ("objectives", "bounds", "strategy", "strategy_options", "calibration_images", "batch_size", "precision")
+"""Settings that, besides those, evaluations follow from."""
 
 FROM_PYTHON = "python:"
 """What stands before the name of a space, strategy or data set that was given as an object."""
@@ -44,6 +53,7 @@ class RunFolder:
     models: Path = field(init=False)
     manifest: Path = field(init=False)
     verification: Path = field(init=False)
+    report: Path = field(init=False)
 
     def __post_init__(self) -> None:
         self.run_toml = self.path / "run.toml"
@@ -54,6 +64,7 @@ class RunFolder:
         self.models = self.path / "models"
         self.manifest = self.models / "models.json"
         self.verification = self.path / "verification.json"
+        self.report = self.path / "report.html"
 
     @cached_property
     def data(self) -> ImageData:
@@ -97,19 +108,30 @@ class RunFolder:
         return ParetoFront.load(self.front, self.space)
 
     def begin(self) -> None:
-        """Makes the folder, or checks that what lies there is of the same settings. Raises RunError."""
+        """Makes the folder, or checks that the results in it follow from the same settings, and writes run.toml.
+
+        Raises:
+            RunError: results there are of other settings.
+            StoredFileError: a file is broken or could not be written.
+        """
+        searched = len(read_json_lines(self.evaluations)) > 1
+        if not searched:
+            self.evaluations.unlink(missing_ok=True)
         if self.run_toml.exists():
-            before = make_settings(read_settings(self.run_toml), where=str(self.run_toml))
-            for name in type(self.settings).model_fields:
+            given = read_settings(self.run_toml)
+            given.pop("output", None)
+            before = make_settings(given, where=str(self.run_toml))
+            fixed = (*(TRAINED_BY if searched or self.supernet.exists() else ()), *(SEARCHED_BY if searched else ()))
+            for name in fixed:
                 old, new = getattr(before, name), getattr(self.settings, name)
-                if old != new and name not in ADJUSTABLE:
+                if old != new:
                     raise RunError(
                         f"Run folder {self.path}",
                         f"must be of {name} = {_shown(new)}",
-                        came=f"it is of {name} = {_shown(old)}",
+                        came=f"its results are of {name} = {_shown(old)}",
                         do="Choose another output folder for a new run",
                     )
-        elif self.evaluations.exists() or self.supernet.exists():
+        elif searched or self.supernet.exists():
             raise RunError(f"Run folder {self.path}", "must hold a run.toml", came="it has results but no run.toml")
         write_text(self.run_toml, settings_to_toml(self.settings))
 
@@ -123,32 +145,52 @@ class RunFolder:
             )
 
 
-def open_run(path: str | Path, *, space: SearchSpace | None = None, data: ImageData | None = None) -> RunFolder:
-    """The run in the folder `path`, or of the run.toml at `path`.
+def open_run(
+    path: str | Path, *, space: SearchSpace | None = None, data: DataSource | None = None, output: Path | None = None
+) -> RunFolder:
+    """The run that `path` speaks of.
 
     Args:
-        path: the folder or its run.toml.
+        path: a run folder, or a run.toml: one called run.toml lies in its run folder; the folder of another is its key
+            `output`, or runs/<its name>.
         space: the space, where the run was made with an object.
         data: the data, where the run was made with an object.
+        output: the run folder of a run.toml, whatever it says.
 
     Raises:
         RunError: no run lies there.
         StoredFileError, SettingsError, UnknownNameError: its run.toml cannot be used.
     """
-    folder = Path(path)
-    if folder.is_file():
-        folder = folder.parent
-    run_toml = folder / "run.toml"
-    if not run_toml.exists():
+    place = Path(path)
+    run_toml = place / "run.toml" if place.is_dir() or place.suffix != ".toml" else place
+    if run_toml.parent == place and not run_toml.exists():
         raise RunError(
-            f"Run folder {folder}",
+            f"Run folder {place}",
             "must hold a run.toml",
-            came="it has none" if folder.exists() else "it does not exist",
+            came="it has none" if place.exists() else "it does not exist",
             do="Start one: hwnas search run.toml, or hwnas quickstart",
         )
     given = read_settings(run_toml)
-    given.pop("output", None)
-    return RunFolder(folder, make_settings(given, where=str(run_toml)), space, data)
+    named = given.pop("output", None)
+    if named is not None and not (isinstance(named, str) and named):
+        raise SettingsError(f"{run_toml}: output", "must be a folder's name", came=f"{named!r} came")
+    settings = make_settings(given, where=str(run_toml))
+    own = run_toml.parent if run_toml.name == "run.toml" else Path("runs") / run_toml.stem
+    if place.is_dir():
+        own, named = place, None
+    folder = output or (Path(named) if named else own)
+    return RunFolder(folder, settings, space, as_image_data(data, settings.seed))
+
+
+def as_image_data(data: DataSource | None, seed: int) -> ImageData | None:
+    """`data` as ImageData, split by `seed` where it has to be; None for None. A name is loaded by the run itself."""
+    if data is None or isinstance(data, ImageData):
+        return data
+    if isinstance(data, str):
+        raise SettingsError(
+            "data", "must be an object here", came=f"the name {data!r} came", do="The run knows its own data"
+        )
+    return split_dataset(data, seed=seed)
 
 
 def _shown(value: Any) -> str:

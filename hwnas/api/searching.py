@@ -8,28 +8,25 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from torch.utils.data import Dataset
 
 from hwnas import objectives as makers
 from hwnas.api.profiling import profile
-from hwnas.api.run_folder import FROM_PYTHON, RunFolder, open_run
+from hwnas.api.run_folder import FROM_PYTHON, DataSource, RunFolder, as_image_data, open_run
 from hwnas.api.settings import RunSettings, make_settings
 from hwnas.devices import MeasurementPlan, load_device
-from hwnas.errors import SettingsError
-from hwnas.files import JsonLines
-from hwnas.front import ParetoFront
+from hwnas.errors import HwnasError, InfeasibleError, RunError, SettingsError
+from hwnas.files import JsonLines, exclusive
+from hwnas.front import Evaluation, ParetoFront
 from hwnas.latency import TableIdentity, load_table, table_path
 from hwnas.objectives import Objective, check_feasible
 from hwnas.progress import OnProgress, silent
 from hwnas.spaces import SearchSpace
 from hwnas.strategies import SearchLoop, SearchStrategy, find_strategy, make_strategy
-from hwnas.training import ImageData, SubnetEvaluator, TrainingSettings, best_device, split_dataset, train_supernet
+from hwnas.training import SubnetEvaluator, TrainingSettings, best_device, train_supernet
 
 __all__ = ["search", "search_run", "train"]
 
 logger = logging.getLogger(__name__)
-
-DataSource = str | ImageData | Dataset[Any] | Sequence[Dataset[Any]]
 
 
 def search(
@@ -37,8 +34,8 @@ def search(
     output: str | Path,
     space: str | SearchSpace = "mobilenetv3",
     space_options: Mapping[str, int | float] | None = None,
-    data: DataSource = "digits",
-    data_root: str | None = None,
+    data: DataSource | Path = "digits",
+    data_root: str | Path | None = None,
     image_size: int | None = None,
     objectives: Sequence[str] = ("error", "macs", "latency@local-cpu"),
     bounds: Mapping[str, int | float] | None = None,
@@ -87,11 +84,14 @@ def search(
     Raises:
         HwnasError: see `hwnas.errors`; bad settings and bounds that nothing meets before anything slow begins.
     """
+    data = str(data) if isinstance(data, Path) else data
+    if not isinstance(strategy, str | type):
+        raise SettingsError("strategy", "must be a name or a SearchStrategy class", came=f"{strategy!r} came")
     given: dict[str, Any] = {
         "space": space if isinstance(space, str) else FROM_PYTHON + space.name,
         "space_options": dict(space_options or {}),
         "data": data if isinstance(data, str) else FROM_PYTHON + type(data).__name__,
-        "data_root": data_root,
+        "data_root": None if data_root is None else str(data_root),
         "image_size": image_size,
         "objectives": list(objectives),
         "bounds": dict(bounds or {}),
@@ -143,32 +143,23 @@ def train(
     Raises:
         HwnasError: see `hwnas.errors`.
     """
-    return train_run(open_run(run, space=space, data=as_image_data(data)), on_progress=on_progress)
+    return train_run(open_run(run, space=space, data=data), on_progress=on_progress)
 
 
 def train_run(run: RunFolder, *, on_progress: OnProgress = silent) -> Path:
     """Trains the supernet of `run`; returns the checkpoint."""
-    run.begin()
-    train_supernet(
-        run.space,
-        run.data,
-        checkpoint=run.supernet,
-        settings=run.settings.training,
-        seed=run.settings.seed,
-        on_progress=on_progress,
-    )
-    return run.supernet
-
-
-def as_image_data(data: DataSource | None, seed: int = 0) -> ImageData | None:
-    """`data` as ImageData; None for None. A name is loaded by the run itself."""
-    if data is None or isinstance(data, ImageData):
-        return data
-    if isinstance(data, str):
-        raise SettingsError(
-            "data", "must be an object here", came=f"the name {data!r} came", do="The run knows its own data"
+    _check_batch(run)
+    with exclusive(run.path):
+        run.begin()
+        train_supernet(
+            run.space,
+            run.data,
+            checkpoint=run.supernet,
+            settings=run.settings.training,
+            seed=run.settings.seed,
+            on_progress=on_progress,
         )
-    return split_dataset(data, seed=seed)
+    return run.supernet
 
 
 def make_objectives(run: RunFolder, *, measured: bool = True) -> list[Objective]:
@@ -203,16 +194,14 @@ def make_objectives(run: RunFolder, *, measured: bool = True) -> list[Objective]
 
 
 def _search(run: RunFolder, strategy: type[SearchStrategy] | None, on_progress: OnProgress) -> ParetoFront:
+    _check_early(run, strategy)
+    with exclusive(run.path):
+        run.begin()
+        return _search_within(run, strategy, on_progress)
+
+
+def _search_within(run: RunFolder, strategy: type[SearchStrategy] | None, on_progress: OnProgress) -> ParetoFront:
     settings = run.settings
-    if strategy is None:
-        find_strategy(settings.strategy)
-    for name in settings.devices:
-        load_device(name)
-    early = make_objectives(run, measured=False)
-    check_feasible(run.space, early, rng=np.random.default_rng(settings.seed))
-    if strategy is None:
-        make_strategy(settings.strategy, run.space, early, seed=settings.seed, options=settings.strategy_options)
-    run.begin()
     for name in settings.devices:
         profile(
             name,
@@ -228,20 +217,65 @@ def _search(run: RunFolder, strategy: type[SearchStrategy] | None, on_progress: 
     check_feasible(run.space, objectives, rng=np.random.default_rng(settings.seed))
     if "error" in settings.objectives:
         objectives = _with_error(run, objectives, on_progress)
-    if strategy is None:
-        made = make_strategy(
-            settings.strategy, run.space, objectives, seed=settings.seed, options=settings.strategy_options
-        )
-    else:
-        made = strategy(run.space, objectives, rng=np.random.default_rng(settings.seed))  # type: ignore[call-arg]
+    made = make_strategy(
+        strategy or settings.strategy, run.space, objectives, seed=settings.seed, options=settings.strategy_options
+    )
     loop = SearchLoop(
         run.space, objectives, made, JsonLines(run.evaluations), _identity(run, objectives), JsonLines(run.search_log)
     )
     front = loop.run(settings.evaluations, on_progress=on_progress)
     front.save(run.front)
     if not len(front):
-        logger.warning("No evaluated architecture meets every bound: the front is empty")
+        raise _nothing_found(run, list(loop.evaluations.values()))
     return front
+
+
+def _check_early(run: RunFolder, strategy: type[SearchStrategy] | None) -> None:
+    """All that can be refused before anything is written, measured or trained."""
+    settings = run.settings
+    if strategy is None:
+        find_strategy(settings.strategy)
+    devices = [load_device(name) for name in settings.devices]
+    for device in devices:
+        device.runtime.require()
+    if len({device.name for device in devices}) < len(devices):
+        raise SettingsError("objectives", "must name each device once", came="one is named twice")
+    if "error" in settings.objectives:
+        _check_batch(run)
+    early = make_objectives(run, measured=False)
+    check_feasible(run.space, early, rng=np.random.default_rng(settings.seed))
+    make_strategy(
+        strategy or settings.strategy, run.space, early, seed=settings.seed, options=settings.strategy_options
+    )
+
+
+def _check_batch(run: RunFolder) -> None:
+    images = len(run.data.train)
+    if run.settings.training.batch_size > images:
+        raise SettingsError(
+            "training.batch_size",
+            f"must be at most {images}, the images of the train part of {run.data.name}",
+            came=f"{run.settings.training.batch_size} came",
+        )
+
+
+def _nothing_found(run: RunFolder, evaluations: Sequence[Evaluation]) -> HwnasError:
+    """Why a search has ended with an empty front."""
+    sound = [one for one in evaluations if one.failure is None]
+    if not sound:
+        failure = evaluations[0].failure if evaluations else "none was made"
+        return RunError(
+            f"Run folder {run.path}", "must hold an evaluation that succeeded", came=f"all failed: {failure}"
+        )
+    bounds = {name.replace("latency@", "latency_ms@"): bound for name, bound in run.settings.bounds.items()}
+    lowest = {name: min(one.values[name] for one in sound) for name in bounds}
+    return InfeasibleError(
+        f"The bounds of {run.path}",
+        "must be met by an evaluated architecture",
+        came=f"none of {len(sound)} meets them all; the lowest values seen are "
+        + ", ".join(f"{name} = {value:.6g}" for name, value in lowest.items()),
+        do="Raise a bound, in another output folder",
+    )
 
 
 def _with_error(run: RunFolder, objectives: Sequence[Objective], on_progress: OnProgress) -> list[Objective]:
@@ -272,6 +306,7 @@ def _identity(run: RunFolder, objectives: Sequence[Objective]) -> dict[str, Any]
     return {
         **run.space.identity(),
         "data": settings.data,
+        "data_digest": run.data.digest,
         "objectives": [objective.to_json() for objective in objectives],
         "operator_costs": {
             one.name: _digest(one.operator_costs) for one in objectives if one.operator_costs is not None

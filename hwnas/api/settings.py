@@ -1,9 +1,10 @@
 """The settings of a run: the keywords of `search`, which are the keys of run.toml."""
 
 import json
+import math
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -59,10 +60,10 @@ class RunSettings(BaseModel):
     calibration_images: Annotated[int, Field(ge=2)] = 256
     winners: Annotated[int, Field(ge=1)] = 5
     finetune_epochs: Annotated[int, Field(ge=0)] = 5
-    batch_size: Annotated[int, Field(ge=1)] = 1
-    precision: str = "fp32"
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 1
+    precision: Literal["fp32"] = "fp32"
     tables: str = "latency_tables"
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     training: TrainingSettings = TrainingSettings()
     measurement: MeasurementPlan = MeasurementPlan()
 
@@ -97,8 +98,8 @@ def make_settings(given: dict[str, Any], *, where: str) -> RunSettings:
     for name, bound in settings.bounds.items():
         if name not in settings.objectives:
             raise UnknownNameError("bounded objective", name, settings.objectives, where=f"{where}: bounds")
-        if not bound > 0:
-            raise SettingsError(f"{where}: bounds.{name}", "must be above 0", came=f"{bound} came")
+        if not 0 < bound < math.inf:
+            raise SettingsError(f"{where}: bounds.{name}", "must be above 0 and finite", came=f"{bound} came")
     return settings
 
 
@@ -125,10 +126,11 @@ def _section(kind: Any, given: dict[str, Any], where: str) -> Any:
             raise UnknownNameError("key", key, known, where=where)
     defaults = {one.name: one.default for one in fields(kind) if one.default is not MISSING}
     widened = {
-        k: float(v) if isinstance(v, int) and isinstance(defaults.get(k), float) else v for k, v in given.items()
+        k: float(v) if isinstance(v, int) and not isinstance(v, bool) and isinstance(defaults.get(k), float) else v
+        for k, v in given.items()
     }
     try:
-        return TypeAdapter(kind).validate_python({**defaults, **widened})
+        return TypeAdapter(kind).validate_json(json.dumps({**defaults, **widened}), strict=True)
     except ValidationError as error:
         raise _translated(error, known, where) from error
 
@@ -144,9 +146,13 @@ def _translated(error: ValidationError, known: list[str], where: str) -> HwnasEr
 
 def _toml(value: Any) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + "}"
+        return (
+            "{"
+            + ", ".join(f"{json.dumps(key, ensure_ascii=False)} = {_toml(item)}" for key, item in value.items())
+            + "}"
+        )
     if isinstance(value, list):
         return "[" + ", ".join(map(_toml, value)) + "]"
     if isinstance(value, float):
         return repr(value)
-    return json.dumps(value)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

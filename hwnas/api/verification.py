@@ -9,21 +9,21 @@ import numpy as np
 import onnx
 import torch
 
-from hwnas.api.run_folder import RunFolder, open_run
-from hwnas.api.searching import DataSource, as_image_data
+from hwnas.api.run_folder import DataSource, RunFolder, open_run
 from hwnas.api.winners import Winner, load_network, load_winners
 from hwnas.devices import (
     Device,
     Measurement,
     MeasurementPlan,
     Session,
+    find_runtime,
     fingerprint,
     load_device,
     measure,
     pinned,
     summarize,
 )
-from hwnas.errors import ExportError
+from hwnas.errors import ExportError, StoredFileError
 from hwnas.files import write_json
 from hwnas.front import non_dominated
 from hwnas.progress import OnProgress, silent
@@ -63,15 +63,21 @@ def verify(
 
     Raises:
         RunError: nothing was exported yet.
-        ExportError: a file is not the model that it was exported from.
+        ExportError: a file is not the model that it was exported from; the others are checked and stored first.
         StoredFileError: a file is broken, missing or could not be written.
     """
-    folder = open_run(run, space=space, data=as_image_data(data))
-    winners = load_winners(folder)
-    reports = []
-    for number, winner in enumerate(winners, start=1):
-        reports.append(_check(folder, winner))
-        on_progress("checking", number, len(winners))
+    folder = open_run(run, space=space, data=data)
+    listed = load_winners(folder)
+    reports, winners, failures = [], [], []
+    for number, winner in enumerate(listed, start=1):
+        try:
+            reports.append(_check(folder, winner))
+            winners.append(winner)
+        except (ExportError, StoredFileError) as error:
+            failures.append(error)
+        on_progress("checking", number, len(listed))
+    if not winners:
+        raise failures[0]
     devices = [load_device(name) for name in folder.settings.devices] or [load_device(DEFAULT_DEVICE)]
     for device in devices:
         for report, winner, found in zip(reports, winners, _measure(folder, winners, device, on_progress), strict=True):
@@ -95,6 +101,9 @@ def verify(
         "models": _ranked(reports),
     }
     write_json(folder.verification, document)
+    if failures:
+        logger.warning("%d of %d models failed; the others are in %s", len(failures), len(listed), folder.verification)
+        raise failures[0]
     return document
 
 
@@ -146,7 +155,7 @@ def _check(folder: RunFolder, winner: Winner) -> dict[str, Any]:
 def _onnx_logits(folder: RunFolder, winner: Winner) -> Any:
     """The logits (N, K) of the exported file for the test part, by ONNX Runtime on this machine's CPU."""
     data, batch = folder.data, winner.batch_size
-    session = load_device(DEFAULT_DEVICE).runtime.load(folder.path / winner.file, num_threads=1)
+    session = find_runtime("onnxruntime-cpu").load(folder.path / winner.file, num_threads=1)
     rows = []
     for start in range(0, len(data.test), batch):
         x_BCHW = data.normalized(data.test.images_NCHW[start : start + batch]).contiguous().numpy()

@@ -3,7 +3,7 @@
 import io
 import logging
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,12 +12,11 @@ import onnx
 import torch
 from torch import nn
 
-from hwnas.api.run_folder import RunFolder, open_run
-from hwnas.api.searching import DataSource, as_image_data
-from hwnas.errors import ExportError, RunError, StoredFileError
+from hwnas.api.run_folder import DataSource, RunFolder, open_run
+from hwnas.errors import RunError, SettingsError, StoredFileError
 from hwnas.exporters import export_onnx, save_onnx
-from hwnas.files import read_json, replacing, write_json
-from hwnas.front import Evaluation
+from hwnas.files import exclusive, read_json, replacing, write_json
+from hwnas.front import Evaluation, ParetoFront
 from hwnas.progress import OnProgress, silent
 from hwnas.spaces import SearchSpace
 from hwnas.training import SubnetEvaluator, finetune, load_supernet
@@ -82,7 +81,10 @@ def export(
         ExportError: a network cannot be exported.
         StoredFileError: a file could not be written.
     """
-    folder = open_run(run, space=space, data=as_image_data(data))
+    folder = open_run(run, space=space, data=data)
+    count = folder.settings.winners if winners is None else winners
+    if count < 1:
+        raise SettingsError("winners", "must be at least 1", came=f"{count} came")
     front = folder.load_front()
     if not len(front):
         raise RunError(
@@ -91,30 +93,43 @@ def export(
             came="its front is empty",
             do="Raise its bounds or its evaluations",
         )
-    chosen = front.choose(folder.settings.winners if winners is None else winners)
+    with exclusive(folder.path):
+        return _export(folder, front, count, finetune_epochs, on_progress)
+
+
+def _export(
+    folder: RunFolder, front: ParetoFront, count: int, finetune_epochs: int | None, on_progress: OnProgress
+) -> list[Path]:
+    chosen = front.choose(count)
     epochs = folder.settings.finetune_epochs if finetune_epochs is None else finetune_epochs
     kept = {winner.file: winner for winner in load_winners(folder)} if folder.manifest.exists() else {}
+    wanted = [_describe(folder, evaluation, number, epochs) for number, evaluation in enumerate(chosen, start=1)]
+    _forget(folder, [one for one in kept.values() if one not in wanted])
     evaluator: SubnetEvaluator | None = None
     done: list[Winner] = []
-    for number, evaluation in enumerate(chosen, start=1):
-        winner = _describe(folder, evaluation, number, epochs)
-        if (
-            kept.get(winner.file) == winner
-            and (folder.path / winner.file).exists()
-            and (folder.path / winner.weights).exists()
-        ):
+    for number, (winner, evaluation) in enumerate(zip(wanted, chosen, strict=True), start=1):
+        if kept.get(winner.file) == winner and _is_written(folder, winner):
             logger.info("Nothing to export: %s is there", winner.file)
         else:
+            _forget(folder, [winner])
             evaluator = evaluator or _evaluator(folder)
             _write(folder, winner, evaluation, evaluator)
         done.append(winner)
-        _save_manifest(folder, [*done, *(one for one in kept.values() if one.file not in {d.file for d in done})])
+        later = [one for one in wanted[number:] if kept.get(one.file) == one]
+        _save_manifest(folder, [*done, *later])
         on_progress("exporting winners", number, len(chosen))
-    _save_manifest(folder, done)
-    for stale in set(kept) - {winner.file for winner in done}:
-        (folder.path / stale).unlink(missing_ok=True)
-        (folder.path / kept[stale].weights).unlink(missing_ok=True)
     return [folder.path / winner.file for winner in done]
+
+
+def _is_written(folder: RunFolder, winner: Winner) -> bool:
+    return (folder.path / winner.file).exists() and (folder.path / winner.weights).exists()
+
+
+def _forget(folder: RunFolder, winners: Sequence[Winner]) -> None:
+    """Removes the files of `winners`, and what was said of the models that were there before."""
+    for winner in winners:
+        for path in (folder.path / winner.file, folder.path / winner.weights, folder.verification, folder.report):
+            path.unlink(missing_ok=True)
 
 
 def load_winners(folder: RunFolder) -> list[Winner]:
@@ -211,9 +226,5 @@ def _metadata(folder: RunFolder, winner: Winner) -> dict[str, str]:
     }
 
 
-def _save_manifest(folder: RunFolder, winners: list[Winner]) -> None:
+def _save_manifest(folder: RunFolder, winners: Sequence[Winner]) -> None:
     write_json(folder.manifest, {"schema_version": SCHEMA_VERSION, "models": [asdict(winner) for winner in winners]})
-    if not winners:
-        raise ExportError(
-            f"Run folder {folder.path}", "must have winners to export", came="0 were asked for", do="Ask for at least 1"
-        )

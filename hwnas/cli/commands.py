@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -24,7 +24,6 @@ app = typer.Typer(
 )
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or the run.toml in it.")]
-STOPPED = 130
 FAILED = 2
 
 
@@ -39,9 +38,9 @@ def main() -> None:
     except HwnasError as error:
         screen.show_error(str(error))
         sys.exit(FAILED)
-    except KeyboardInterrupt:
-        screen.show_error("Stopped. Run the same command again to go on.")
-        sys.exit(STOPPED)
+    except OSError as error:
+        screen.show_error(f"{error.filename or 'The system'}: {error.strerror or error}.")
+        sys.exit(FAILED)
 
 
 @app.callback(invoke_without_command=True)
@@ -86,7 +85,7 @@ def profile(
     precision: Annotated[str, typer.Option(help="Precision of the models.")] = "fp32",
     rounds: Annotated[int, typer.Option(help="Visits to each operator; more are slower and more exact.")] = 30,
     tables: Annotated[Path, typer.Option(help="Folder of latency tables.")] = Path("latency_tables"),
-    seed: Annotated[int, typer.Option(help="Seed of the random order.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the random order.")] = 0,
 ) -> None:
     """Measure how long each operator of a search space takes on a device, and write a latency table.
 
@@ -97,8 +96,6 @@ def profile(
     from hwnas.api import profile as measure_table
     from hwnas.devices import MeasurementPlan
 
-    if rounds < 5:
-        raise SettingsError("--rounds", "must be at least 5", came=f"{rounds} came")
     with screen.progress() as on_progress:
         table = measure_table(
             device,
@@ -130,14 +127,14 @@ def search(
 
     Start from an example: hwnas search --example > digits.toml; hwnas search digits.toml
     """
-    from hwnas.api import search_run
+    from hwnas.api import open_run, search_run
 
     if example:
         typer.echo((Path(__file__).parents[1] / "api" / "quickstart.toml").read_text(encoding="utf-8"), nl=False)
         return
     if run is None:
         raise SettingsError("hwnas search", "must be given a run.toml or a run folder", do="See hwnas search --help")
-    folder = resolve_run(run, output)
+    folder = open_run(run, output=output)
     with screen.progress() as on_progress:
         front = search_run(folder, on_progress=on_progress)
     screen.show_front(front, folder.space, folder.path)
@@ -149,9 +146,9 @@ def train(
     output: Annotated[Path | None, typer.Option(help="The run folder, as for `hwnas search`.")] = None,
 ) -> None:
     """Train the supernet of a run. `hwnas search` does this too where it is missing."""
-    from hwnas.api.searching import train_run
+    from hwnas.api import open_run, train_run
 
-    folder = resolve_run(run, output)
+    folder = open_run(run, output=output)
     with screen.progress() as on_progress:
         checkpoint = train_run(folder, on_progress=on_progress)
     screen.show_done(f"Supernet: {checkpoint}", f"hwnas search {folder.path}")
@@ -209,28 +206,10 @@ def quickstart(
     )
 
 
-def resolve_run(path: Path, output: Path | None) -> Any:
-    """The run that `path`, a run.toml or a run folder, speaks of; `output` overrides where it lies."""
-    from hwnas.api.run_folder import RunFolder, open_run
-    from hwnas.api.settings import make_settings, read_settings
-
-    if path.is_dir():
-        return open_run(path)
-    given = read_settings(path)
-    named = given.pop("output", None)
-    settings = make_settings(given, where=str(path))
-    if named is not None and not isinstance(named, str):
-        raise SettingsError(f"{path}: output", "must be a folder's name", came=f"{named!r} came")
-    own = (
-        path.parent if (path.parent / "evaluations.jsonl").exists() or (path.parent / "supernet.pt").exists() else None
-    )
-    return RunFolder(output or own or (Path(named) if named else Path("runs") / path.stem), settings)
-
-
 def parse_shape(text: str) -> tuple[int, int, int]:
     """ "3x224x224" -> (3, 224, 224). Raises SettingsError."""
     parts = text.lower().replace(",", "x").split("x")
-    if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
+    if len(parts) != 3 or not all(part.strip().isdecimal() for part in parts):
         raise SettingsError(
             "--input-shape", "must be channels x height x width, such as 3x224x224", came=f"{text!r} came"
         )
@@ -244,7 +223,7 @@ def parse_options(texts: list[str]) -> Mapping[str, int | float]:
     for text in texts:
         name, _, value = text.partition("=")
         try:
-            found[name.strip()] = int(value) if value.strip().isdigit() else float(value)
+            found[name.strip()] = int(value) if value.strip().isdecimal() else float(value)
         except ValueError as error:
             raise SettingsError(
                 "--space-option", "must be NAME=NUMBER, such as width_mult=0.5", came=f"{text!r} came"

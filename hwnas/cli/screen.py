@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -33,6 +34,7 @@ console = Console(highlight=False)
 error_console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 FRONT_ROWS = 20
+STOPPED = 130
 
 
 class LogLines(logging.Handler):
@@ -66,7 +68,12 @@ def progress() -> Iterator[OnProgress]:
                 stages[stage] = bars.add_task(stage, total=total, note="")
             bars.update(stages[stage], completed=done, total=total, note=escape(note))
 
-        yield on_progress
+        try:
+            yield on_progress
+        except KeyboardInterrupt as interrupt:
+            bars.stop()
+            show_error("Stopped. Run the same command again to go on.")
+            raise typer.Exit(STOPPED) from interrupt
 
 
 def show_error(sentence: str) -> None:

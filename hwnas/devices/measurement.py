@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from hwnas.devices.runtimes.runtime import Session
+from hwnas.errors import SettingsError
 from hwnas.progress import OnProgress, silent
 
 __all__ = ["Measurement", "MeasurementPlan", "Samples", "measure", "pinned", "summarize", "warm_up"]
@@ -60,6 +61,20 @@ class MeasurementPlan:
     max_runs: int = 20
     quantile: float = 0.2
 
+    def __post_init__(self) -> None:
+        limits = {
+            "rounds": (1, 10_000),
+            "warmup_runs": (1, 10_000),
+            "visit_ms": (0, 1e6),
+            "min_runs": (1, 10_000),
+            "max_runs": (1, 10_000),
+            "quantile": (0, 1),
+        }
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise SettingsError(f"measurement.{name}", f"must be from {low} to {high}", came=f"{value} came")
+
     def runs_a_visit(self, run_ms: float) -> int:
         """Timed runs in one visit of a model whose run takes `run_ms`."""
         return min(self.max_runs, max(self.min_runs, math.ceil(self.visit_ms / max(run_ms, 1e-6))))
@@ -71,7 +86,7 @@ class MeasurementPlan:
 
 def warm_up(sessions: Mapping[str, Session], plan: MeasurementPlan) -> dict[str, float]:
     """Runs each model `plan.warmup_runs` times; returns the fastest run of each in ms."""
-    return {name: min(session.time_ms(max(1, plan.warmup_runs))) for name, session in sessions.items()}
+    return {name: min(session.time_ms(plan.warmup_runs)) for name, session in sessions.items()}
 
 
 def measure(

@@ -14,7 +14,7 @@ from hwnas.devices import Device, Measurement, MeasurementPlan, Session, fingerp
 from hwnas.devices.environment import conditions
 from hwnas.devices.measurement import Samples, warm_up
 from hwnas.errors import SettingsError
-from hwnas.files import JsonLines
+from hwnas.files import JsonLines, exclusive
 from hwnas.latency.probes import export_probes, sides_of
 from hwnas.latency.table import LatencyTable, TableIdentity, load_table
 from hwnas.progress import OnProgress, silent
@@ -64,17 +64,20 @@ def profile_space(
     if batch_size < 1:
         raise SettingsError("batch_size", "must be at least 1", came=f"{batch_size} came")
     identity = TableIdentity.of(device, space, batch_size=batch_size, precision=precision)
+    device.runtime.require()
     known = load_table(path) if path.exists() else None
     if known is not None:
         known.check_identity(identity)
     operators = known.missing(space.all_operators()) if known else list(space.all_operators())
     if known is not None and not operators:
+        known.check_fingerprint(fingerprint(device.runtime, num_threads=device.num_threads))
         logger.info("Nothing to measure: %s has all %d operators", path, len(known.entries))
         return known
     profiler = Profiler(device, space, identity, path.with_suffix(".work"), plan or MeasurementPlan(), seed)
     if known is not None:
         known.check_fingerprint(profiler.fingerprint)
-    entries, contexts = profiler.run(operators, on_progress)
+    with exclusive(profiler.work_folder):
+        entries, contexts = profiler.run(operators, on_progress)
     table = LatencyTable(
         identity,
         profiler.fingerprint,

@@ -108,7 +108,7 @@ class LatencyTable:
                     f"Table {self.path or ''}".strip(),
                     f"must be measured with {name}={_shown(asked)}",
                     came=f"it was measured with {name}={_shown(value)}",
-                    do=f"Measure it: {command or profile_command(wanted)}",
+                    do=f"Move the file away and measure it: {command or profile_command(wanted)}",
                 )
 
     def check_fingerprint(self, present: Mapping[str, Any]) -> None:
@@ -118,9 +118,9 @@ class LatencyTable:
             if before != now:
                 raise TableMismatchError(
                     f"Table {self.path or ''}".strip(),
-                    "must have all its rows from one environment",
-                    came=f"its rows are of {name}={before} and new ones would be of {name}={now}",
-                    do="Measure the missing rows where the others were measured, or move the table away to measure all",
+                    "must be of this environment",
+                    came=f"it was measured with {name}={before} and here is {name}={now}",
+                    do="Move the file away to measure anew, or use it where it was measured",
                 )
 
     def save(self, path: Path) -> None:

@@ -1,7 +1,7 @@
 """Search spaces: which architectures exist, of which operators they consist, and their supernets."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Any, Final
 
@@ -32,6 +32,7 @@ SPACES: Final[dict[str, type[SearchSpace]]] = {
 """The built-in spaces by name. Plug-ins add theirs through the entry-point group "hwnas.spaces"."""
 
 MAX_SIDE: Final = 4096
+MAX_CLASSES: Final = 1_000_000
 
 
 def make_space(
@@ -54,14 +55,9 @@ def make_space(
         SettingsError: a shape, class number or option out of range.
     """
     make = find_space(name)
-    if len(input_shape) != 3 or not all(1 <= size <= MAX_SIDE for size in input_shape) or min(input_shape[1:]) < 4:
-        raise SettingsError(
-            "input_shape",
-            f"must be channels x height x width, from 1x4x4 to {MAX_SIDE} each",
-            came=f"{'x'.join(map(str, input_shape))} came",
-        )
-    if num_classes < 2:
-        raise SettingsError("num_classes", "must be at least 2", came=f"{num_classes} came")
+    input_shape = _checked_shape(input_shape)
+    if not 2 <= num_classes <= MAX_CLASSES:
+        raise SettingsError("num_classes", f"must be from 2 to {MAX_CLASSES}", came=f"{num_classes} came")
     known = {
         parameter.name: parameter
         for parameter in inspect.signature(make).parameters.values()
@@ -75,6 +71,17 @@ def make_space(
     construct: Any = make
     space: SearchSpace = construct(input_shape, num_classes, **(options or {}))
     return space
+
+
+def _checked_shape(shape: Sequence[int]) -> tuple[int, int, int]:
+    sizes = tuple(int(size) for size in shape)
+    if len(sizes) != 3 or not all(1 <= size <= MAX_SIDE for size in sizes) or min(sizes[1:]) < 4:
+        raise SettingsError(
+            "input_shape",
+            f"must be channels x height x width, from 1x4x4 to {MAX_SIDE} each",
+            came=f"{'x'.join(map(str, sizes))} came",
+        )
+    return sizes[0], sizes[1], sizes[2]
 
 
 def find_space(name: str) -> type[SearchSpace]:

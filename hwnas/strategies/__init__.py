@@ -34,17 +34,17 @@ def find_strategy(name: str) -> type[SearchStrategy]:
 
 
 def make_strategy(
-    name: str,
+    strategy: str | type[SearchStrategy],
     space: SearchSpace,
     objectives: Sequence[Objective],
     *,
     seed: int,
     options: Mapping[str, Any] | None = None,
 ) -> SearchStrategy:
-    """The strategy called `name` for `space` and `objectives`.
+    """A strategy for `space` and `objectives`.
 
     Args:
-        name: a key of STRATEGIES or of an installed plug-in.
+        strategy: a key of STRATEGIES, the name of an installed plug-in, or a class.
         space: to search.
         objectives: to minimise, within their bounds.
         seed: of everything random.
@@ -54,7 +54,10 @@ def make_strategy(
         UnknownNameError: no such strategy, or no such option.
         SettingsError: an option out of range.
     """
-    make = find_strategy(name)
+    if not isinstance(strategy, str) and not (isinstance(strategy, type) and issubclass(strategy, SearchStrategy)):
+        raise SettingsError("strategy", "must be a name or a SearchStrategy class", came=f"{strategy!r} came")
+    make = find_strategy(strategy) if isinstance(strategy, str) else strategy
+    name = strategy if isinstance(strategy, str) else strategy.__name__
     known = [
         parameter.name
         for parameter in inspect.signature(make).parameters.values()
@@ -66,5 +69,5 @@ def make_strategy(
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise SettingsError(f"{option} of the strategy {name}", "must be a number", came=f"{value!r} came")
     construct: Any = make
-    strategy: SearchStrategy = construct(space, objectives, rng=np.random.default_rng(seed), **(options or {}))
-    return strategy
+    made: SearchStrategy = construct(space, objectives, rng=np.random.default_rng(seed), **(options or {}))
+    return made

@@ -4,8 +4,10 @@ Images are held in memory as bytes and normalised a batch at a time. Suffixes: N
 W width.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -68,6 +70,15 @@ class ImageData:
         """(C, H, W) of one image."""
         channels, height, width = self.train.images_NCHW.shape[1:]
         return channels, height, width
+
+    @cached_property
+    def digest(self) -> str:
+        """A few hexadecimal digits that change when any image or label does."""
+        found = hashlib.sha256()
+        for part in (self.train, self.validation, self.test):
+            for tensor in (part.images_NCHW, part.labels_N):
+                found.update(tensor.contiguous().numpy().tobytes())
+        return found.hexdigest()[:16]
 
     @property
     def num_classes(self) -> int:
@@ -168,7 +179,9 @@ def split_part(part: Part, share: float, seed: int) -> tuple[Part, Part]:
         members = rng.permutation(np.flatnonzero(labels == label))
         if len(members) < 2:
             raise DataError(
-                f"Class {label}", "must have at least 2 images to be split into parts", came=f"it has {len(members)}"
+                f"Class {label}",
+                "must have at least 3 images to be split into parts",
+                came=f"{len(members)} are left to split",
             )
         held.extend(members[: min(len(members) - 1, max(1, round(share * len(members))))].tolist())
     mask = np.zeros(len(labels), dtype=bool)

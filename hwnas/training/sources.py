@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from PIL import Image, ImageOps
 
-from hwnas.errors import DataError, UnknownNameError
+from hwnas.errors import DataError, SettingsError, UnknownNameError
 from hwnas.training.data import TEST_SHARE, VALIDATION_SHARE, ImageData, Part, assemble, split_part
 
 __all__ = ["DATASETS", "load_data", "load_folder"]
@@ -34,9 +35,19 @@ def load_data(name: str, *, root: str | Path | None = None, seed: int = 0, image
         DataError: a folder with fewer than two classes, no images or a broken file; a download that failed.
     """
     if name in DATASETS:
+        if image_size is not None:
+            raise SettingsError(
+                "image_size", "must be left out unless data is a folder of images", came=f"data is {name}"
+            )
+        if name == "digits" and root is not None:
+            raise SettingsError(
+                "data_root", "must be left out for digits, which come with scikit-learn", came=f"{root} came"
+            )
         return DATASETS[name](Path(root) if root is not None else Path("datasets"), root is None, seed)
     folder = Path(name)
-    if folder.is_dir():
+    if name and folder.is_dir():
+        if root is not None:
+            raise SettingsError("data_root", "must be left out where data is a folder", came=f"{root} came")
         return load_folder(folder, seed=seed, image_size=image_size or 32)
     if "/" in name or folder.exists():
         raise DataError(
@@ -130,11 +141,15 @@ def load_folder(folder: Path, *, seed: int = 0, image_size: int = 32) -> ImageDa
     folder does not have are split off by class: 20 % each of test and validation.
     """
     parted = (folder / "train").is_dir()
+    if not parted and (folder / "test").is_dir() and {path.name for path in folder.iterdir()} <= {"val", "test"}:
+        raise DataError(f"Folder {folder}", "must hold train beside val and test", came="it does not")
     classes = _class_folders(folder / "train" if parted else folder)
     main = _read_folder(folder / "train" if parted else folder, classes, image_size)
+    places = {"val": ("val", "valid", "validation"), "test": ("test",)}
     given = {
-        name: _read_folder(folder / name, classes, image_size)
-        for name in ("val", "test")
+        part: _read_folder(folder / name, classes, image_size)
+        for part, names in places.items()
+        for name in names
         if parted and (folder / name).is_dir()
     }
     if "test" not in given:
@@ -156,15 +171,13 @@ def _class_folders(folder: Path) -> list[str]:
 
 
 def _read_folder(folder: Path, classes: Sequence[str], image_size: int) -> Part:
-    from PIL import Image
-
     files: list[tuple[Path, int]] = []
     for label, name in enumerate(classes):
-        found = sorted(path for path in (folder / name).rglob("*") if path.suffix.lower() in IMAGE_ENDINGS)
+        found = sorted(path for path in (folder / name).rglob("*") if _is_image(path, below=folder))
         if not found:
             raise DataError(f"Folder {folder / name}", "must hold images", came="it holds none")
         files.extend((path, label) for path in found)
-    extra = {path.name for path in folder.iterdir() if path.is_dir()} - set(classes)
+    extra = {path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")} - set(classes)
     if extra:
         raise DataError(
             f"Folder {folder}", f"must hold the classes {', '.join(classes)}", came=f"it also holds {min(extra)!r}"
@@ -181,7 +194,9 @@ def _read_folder(folder: Path, classes: Sequence[str], image_size: int) -> Part:
     for index, (path, _) in enumerate(files):
         try:
             with Image.open(path) as image:
-                images[index] = np.asarray(_square(image.convert("RGB"), image_size)).transpose(2, 0, 1)
+                images[index] = np.asarray(
+                    _square(ImageOps.exif_transpose(image).convert("RGB"), image_size)
+                ).transpose(2, 0, 1)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise DataError(
                 f"Image {path}", "must be readable", came=f"it is broken: {error}", do="Mend or remove it"
@@ -189,10 +204,14 @@ def _read_folder(folder: Path, classes: Sequence[str], image_size: int) -> Part:
     return Part(torch.from_numpy(images), torch.tensor([label for _, label in files]))
 
 
+def _is_image(path: Path, *, below: Path) -> bool:
+    """Whether `path` ends as an image does and neither it nor a folder between is hidden."""
+    hidden = any(part.startswith(".") for part in path.relative_to(below).parts)
+    return path.suffix.lower() in IMAGE_ENDINGS and not hidden
+
+
 def _square(image: Any, side: int) -> Any:
     """`image` resized so that its shorter side is `side`, the longer cropped at the centre."""
-    from PIL import ImageOps
-
     return ImageOps.fit(image, (side, side))
 
 

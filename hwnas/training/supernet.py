@@ -165,7 +165,7 @@ class SupernetTraining:
         return {
             **self.space.identity(),
             "data": self.data.name,
-            "images": len(self.data.train),
+            "data_digest": self.data.digest,
             "seed": self.seed,
             "settings": asdict(self.settings),
         }
@@ -262,7 +262,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise StoredFileError(str(path), "must be a supernet's checkpoint", came="it does not exist") from error
+        raise StoredFileError(
+            str(path), "must be a supernet's checkpoint", came="it does not exist", do="Train it: hwnas train RUN"
+        ) from error
     except Exception as error:  # torch.load raises errors of many kinds for a broken file
         raise StoredFileError(
             str(path), "must be a supernet's checkpoint", came="it is broken", do="Delete it to train anew"

@@ -21,7 +21,7 @@ SETTINGS = {
 }
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def one_thread() -> Iterator[None]:
     """Results that do not depend on the number of cores."""
     before = torch.get_num_threads()

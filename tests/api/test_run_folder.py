@@ -4,10 +4,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from torch.utils.data import TensorDataset
 
 from hwnas.api.run_folder import RunFolder, open_run
 from hwnas.api.settings import make_settings
 from hwnas.errors import ArchitectureError, RunError, StoredFileError
+from hwnas.training import split_dataset
 
 
 def folder_of(path: Path, **given: object) -> RunFolder:
@@ -27,17 +30,58 @@ def test_more_evaluations_may_be_asked_for_later(tmp_path: Path) -> None:
     assert open_run(tmp_path).settings.evaluations == 9
 
 
-def test_what_changes_results_may_not(tmp_path: Path) -> None:
+def evaluated(path: Path) -> None:
+    (path / "evaluations.jsonl").write_text('{"schema_version": 1}\n{"values": {}}\n')
+
+
+def test_what_results_follow_from_may_not_change(tmp_path: Path) -> None:
     folder_of(tmp_path, data="digits").begin()
-    with pytest.raises(RunError, match="must be of data = 'cifar10', but it is of data = 'digits'"):
+    evaluated(tmp_path)
+    with pytest.raises(RunError, match="must be of data = 'cifar10', but its results are of data = 'digits'"):
         folder_of(tmp_path, data="cifar10").begin()
+    with pytest.raises(RunError, match="must be of bounds"):
+        folder_of(tmp_path, data="digits", bounds={"macs": 5}).begin()
     assert open_run(tmp_path).settings.data == "digits"
 
 
+def test_with_a_supernet_alone_only_what_it_follows_from_is_fixed(tmp_path: Path) -> None:
+    folder_of(tmp_path).begin()
+    (tmp_path / "supernet.pt").touch()
+    folder_of(tmp_path, bounds={"macs": 5}).begin()
+    assert open_run(tmp_path).settings.bounds == {"macs": 5}
+    with pytest.raises(RunError, match="must be of seed"):
+        folder_of(tmp_path, seed=3).begin()
+
+
+def test_without_results_everything_may_change(tmp_path: Path) -> None:
+    folder_of(tmp_path, bounds={"macs": 1}).begin()
+    (tmp_path / "evaluations.jsonl").write_text('{"schema_version": 1}\n')
+    folder_of(tmp_path, data="cifar10").begin()
+    assert open_run(tmp_path).settings.data == "cifar10"
+    assert not (tmp_path / "evaluations.jsonl").exists()
+
+
 def test_results_without_a_run_toml_are_not_taken_over(tmp_path: Path) -> None:
-    (tmp_path / "evaluations.jsonl").write_text("{}\n")
-    with pytest.raises(RunError, match=r"results but no run.toml"):
+    evaluated(tmp_path)
+    with pytest.raises(RunError, match=r"results but no run\.toml"):
         folder_of(tmp_path).begin()
+
+
+def test_an_output_key_is_understood(tmp_path: Path) -> None:
+    folder_of(tmp_path).begin()
+    text = (tmp_path / "run.toml").read_text()
+    (tmp_path / "run.toml").write_text('output = "elsewhere"\n' + text)
+    assert open_run(tmp_path).path == tmp_path
+    folder_of(tmp_path, evaluations=3).begin()
+
+
+def test_data_from_python_are_split_by_the_seed_of_the_run(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    dataset = TensorDataset(torch.rand(40, 1, 8, 8, generator=generator), torch.arange(40) % 2)
+    folder_of(tmp_path, seed=5, data="python:TensorDataset").begin()
+    opened = open_run(tmp_path, data=dataset).data
+    assert torch.equal(opened.test.images_NCHW, split_dataset(dataset, seed=5).test.images_NCHW)
+    assert not torch.equal(opened.test.images_NCHW, split_dataset(dataset, seed=0).test.images_NCHW)
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from torch.utils.data import TensorDataset
 from hwnas.api import search, train
 from hwnas.api.run_folder import open_run
 from hwnas.api.searching import make_objectives
-from hwnas.errors import InfeasibleError, RunError, SettingsError, TableError, UnknownNameError
+from hwnas.errors import InfeasibleError, RunError, SettingsError, StoredFileError, TableError, UnknownNameError
+from hwnas.files import exclusive
 from hwnas.front import non_dominated
 from hwnas.spaces import MobileNetV3
 from hwnas.strategies import NSGA2
@@ -93,7 +94,7 @@ def test_the_same_seed_gives_the_same_front_and_another_does_not(finished: Path,
 
 
 def test_other_settings_in_the_same_folder_are_refused(finished: Path, tables: Path) -> None:
-    with pytest.raises(RunError, match=r"must be of seed = 3, but it is of seed = 0"):
+    with pytest.raises(RunError, match=r"must be of seed = 3, but its results are of seed = 0"):
         search(output=finished, tables=tables, **{**SETTINGS, "seed": 3})
 
 
@@ -122,6 +123,24 @@ def test_a_bound_that_nothing_meets_is_refused_before_anything_is_measured(tmp_p
     with pytest.raises(InfeasibleError, match="nearest that can be met is macs = "):
         search(output=tmp_path / "run", tables=tmp_path / "t", **{**SETTINGS, "bounds": {"macs": 10}})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_after_a_refused_bound_a_higher_one_is_taken(tables: Path, tmp_path: Path) -> None:
+    short = {**SETTINGS, "objectives": ["macs", "latency@local-cpu"], "evaluations": 8}
+    with pytest.raises(InfeasibleError):
+        search(output=tmp_path / "run", tables=tables, **{**short, "bounds": {"latency@local-cpu": 1e-6}})
+    assert len(search(output=tmp_path / "run", tables=tables, **{**short, "bounds": {"latency@local-cpu": 9.0}})) > 0
+
+
+def test_a_search_that_found_nothing_says_so(tables: Path, tmp_path: Path) -> None:
+    settings = {**SETTINGS, "bounds": {"error": 1e-9}, "evaluations": 4}
+    with pytest.raises(InfeasibleError, match=r"none of 4 meets them all; the lowest values seen are error = "):
+        search(output=tmp_path / "run", tables=tables, **settings)
+
+
+def test_two_processes_do_not_share_a_run(tables: Path, tmp_path: Path) -> None:
+    with exclusive(tmp_path / "run"), pytest.raises(StoredFileError, match="another is at work"):
+        search(output=tmp_path / "run", tables=tables, **SETTINGS)
 
 
 def test_a_latency_bound_that_nothing_meets_is_refused_before_training(tables: Path, tmp_path: Path) -> None:
@@ -154,6 +173,14 @@ def test_unknown_names_name_the_nearest(setting: dict[str, object], said: str, t
     ("setting", "said"),
     [
         ({"bounds": {"macs": -1}}, "must be above 0"),
+        ({"bounds": {"macs": float("inf")}}, "finite"),
+        ({"training": {"epochs": True}}, "epochs"),
+        ({"training": {"epochs": "16"}}, "epochs"),
+        ({"training": {"batch_size": 5000}}, "at most 1079"),
+        ({"measurement": {"rounds": 0}}, "rounds"),
+        ({"measurement": {"quantile": 7.0}}, "quantile"),
+        ({"seed": 2**70}, "seed"),
+        ({"image_size": 32}, "image_size"),
         ({"objectives": ["error", "error"]}, "stands twice"),
         ({"objectives": []}, "objectives"),
         ({"evaluations": 0}, "evaluations"),

@@ -90,6 +90,16 @@ def test_a_broken_or_missing_file_is_named(run: Path, content: bytes | None) -> 
         verify(run)
 
 
+def test_one_broken_file_does_not_hide_the_others(run: Path) -> None:
+    winners = load_winners(open_run(run))
+    assert len(winners) > 1
+    (run / winners[0].file).write_bytes(b"rubbish")
+    with pytest.raises(ExportError):
+        verify(run)
+    checked = {model["file"] for model in json.loads((run / "verification.json").read_text())["models"]}
+    assert checked == {winner.file for winner in winners[1:]}
+
+
 def test_broken_weights_are_named(run: Path) -> None:
     winner = load_winners(open_run(run))[0]
     torch.save({"other": torch.zeros(1)}, run / winner.weights)

@@ -12,7 +12,7 @@ import torch
 from hwnas.api import export
 from hwnas.api.run_folder import open_run
 from hwnas.api.winners import load_network, load_winners
-from hwnas.errors import RunError, StoredFileError
+from hwnas.errors import RunError, SettingsError, StoredFileError
 
 
 @pytest.fixture
@@ -71,6 +71,18 @@ def test_a_lost_file_is_exported_again_the_same(run: Path) -> None:
 def test_fewer_winners_leave_no_files_of_the_others(run: Path) -> None:
     export(run, winners=1)
     assert sorted(path.name for path in (run / "models").glob("winner*")) == ["winner-1.onnx", "winner-1.pt"]
+
+
+def test_what_was_said_of_models_that_are_gone_goes_too(run: Path) -> None:
+    export(run, winners=1, finetune_epochs=0)
+    assert not (run / "verification.json").exists()
+    assert not (run / "report.html").exists()
+
+
+def test_no_winners_are_refused(run: Path) -> None:
+    with pytest.raises(SettingsError, match="winners must be at least 1"):
+        export(run, winners=0)
+    assert (run / "verification.json").exists()
 
 
 def test_without_a_front_it_says_what_to_do(run: Path) -> None:

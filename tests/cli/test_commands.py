@@ -10,10 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
-from hwnas.cli import commands
-from hwnas.cli.commands import app, parse_options, parse_shape, resolve_run
+from hwnas.api import open_run
+from hwnas.cli import commands, screen
+from hwnas.cli.commands import app, parse_options, parse_shape
 from hwnas.errors import HwnasError, SettingsError, UnknownNameError
 
 COMMANDS = ["devices", "spaces", "profile", "train", "search", "export", "verify", "report", "quickstart"]
@@ -64,7 +66,7 @@ def test_devices_lists_devices_and_runtimes() -> None:
 def test_the_example_is_a_run_toml(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["search", "--example"])
     (tmp_path / "my.toml").write_text(result.output)
-    folder = resolve_run(tmp_path / "my.toml", None)
+    folder = open_run(tmp_path / "my.toml")
     assert folder.path == Path("runs") / "my"
     assert folder.settings.data == "digits"
 
@@ -76,7 +78,7 @@ def test_the_example_is_a_run_toml(tmp_path: Path) -> None:
         (["profile", "local-cpu", "--space", "mobilnetv3"], "Did you mean 'mobilenetv3'"),
         (["profile", "local-cpu", "--input-shape", "224"], "such as 3x224x224"),
         (["profile", "local-cpu", "--space-option", "width_mult"], "such as width_mult=0.5"),
-        (["profile", "local-cpu", "--rounds", "1"], "at least 5"),
+        (["profile", "local-cpu", "--rounds", "0"], "measurement.rounds must be from 1"),
         (["search", "none.toml"], "does not exist"),
         (["search"], "must be given a run.toml"),
         (["export", "."], "must hold a run.toml"),
@@ -137,21 +139,20 @@ def test_killed_while_it_searches_it_goes_on(tmp_path: Path) -> None:
 
 def test_a_run_folder_opens_from_its_run_toml_or_itself(tmp_path: Path) -> None:
     (tmp_path / "my.toml").write_text(TINY)
-    first = resolve_run(tmp_path / "my.toml", tmp_path / "out")
+    first = open_run(tmp_path / "my.toml", output=tmp_path / "out")
     assert first.path == tmp_path / "out"
     first.begin()
-    assert resolve_run(tmp_path / "out", None).path == tmp_path / "out"
-    (tmp_path / "out" / "evaluations.jsonl").touch()
-    assert resolve_run(tmp_path / "out" / "run.toml", None).path == tmp_path / "out"
+    assert open_run(tmp_path / "out").path == tmp_path / "out"
+    assert open_run(tmp_path / "out" / "run.toml").path == tmp_path / "out"
     shutil.rmtree(tmp_path / "out")
 
 
 def test_output_may_stand_in_the_file(tmp_path: Path) -> None:
     (tmp_path / "my.toml").write_text('output = "elsewhere"\n' + TINY)
-    assert resolve_run(tmp_path / "my.toml", None).path == Path("elsewhere")
+    assert open_run(tmp_path / "my.toml").path == Path("elsewhere")
     (tmp_path / "my.toml").write_text("output = 3\n" + TINY)
     with pytest.raises(SettingsError, match="output"):
-        resolve_run(tmp_path / "my.toml", None)
+        open_run(tmp_path / "my.toml")
 
 
 def test_shapes_and_options() -> None:
@@ -162,14 +163,10 @@ def test_shapes_and_options() -> None:
             parse_shape(wrong)
 
 
-def test_stopping_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupted() -> None:
+def test_stopping_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as ended, screen.progress():
         raise KeyboardInterrupt
-
-    monkeypatch.setattr(commands, "app", interrupted)
-    with pytest.raises(SystemExit) as ended:
-        commands.main()
-    assert ended.value.code == 130
+    assert ended.value.exit_code == 130
     assert "Run the same command again" in capsys.readouterr().err
 
 

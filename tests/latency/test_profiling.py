@@ -302,7 +302,7 @@ class TestMerging:
         machine = restarted(version="2.0")
         with pytest.raises(TableMismatchError) as caught:
             profile_space(device, space, path=path, plan=PLAN)
-        assert "runtime_version=1.0 and new ones would be of runtime_version=2.0" in str(caught.value)
+        assert "runtime_version=1.0 and here is runtime_version=2.0" in str(caught.value)
         assert str(path) in str(caught.value)
         assert machine.calls == []
         assert path.read_bytes() == before

@@ -120,20 +120,18 @@ class TestIdentity:
         mine = "1x8x8" if name == "input_shape" else getattr(identity, name)
         assert str(caught.value) == (
             f"Table must be measured with {name}={shown}, but it was measured with {name}={mine}. "
-            f"Measure it: {profile_command(wanted)}."
+            f"Move the file away and measure it: {profile_command(wanted)}."
         )
 
     def test_the_path_and_a_better_command_are_named(self, stored, identity):
-        with pytest.raises(TableMismatchError, match=rf"^Table {stored} must be .* Measure it: make table\.$"):
+        with pytest.raises(TableMismatchError, match=rf"^Table {stored} must be .* measure it: make table\.$"):
             load_table(stored).check_identity(replace(identity, batch_size=2), command="make table")
 
     def test_another_environment_is_told_by_what_differs(self, table):
         table.check_fingerprint(dict(table.fingerprint))
-        with pytest.raises(
-            TableMismatchError, match="its rows are of cpu=simulated and new ones would be of cpu=other"
-        ):
+        with pytest.raises(TableMismatchError, match="measured with cpu=simulated and here is cpu=other"):
             table.check_fingerprint({**table.fingerprint, "cpu": "other"})
-        with pytest.raises(TableMismatchError, match="its rows are of kernel=None and new ones would be of kernel=6"):
+        with pytest.raises(TableMismatchError, match="measured with kernel=None and here is kernel=6"):
             table.check_fingerprint({**table.fingerprint, "kernel": 6})
 
 

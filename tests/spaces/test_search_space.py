@@ -25,12 +25,6 @@ class Single(ToySpace):
         return tuple(Variable(variable.name, variable.options[:1]) for variable in super().variables)
 
 
-def test_the_toy_space_is_small_enough_to_look_at_whole(space: ToySpace) -> None:
-    everything = space.everything()
-    assert len(everything) == len(set(everything)) == 4 + 4**2 + 4**3
-    assert len(space.all_operators()) == 10
-
-
 def test_indices_are_padded_with_the_place_of_no_operator(space: ToySpace) -> None:
     both = [space.smallest(), space.largest()]
     indices_NL = space.operator_indices(np.array([one.choices for one in both]))

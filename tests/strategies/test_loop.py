@@ -514,22 +514,32 @@ def test_a_single_evaluation_of_a_large_network_has_a_hypervolume(tmp_path: Path
 
 
 def test_the_log_never_falls_where_a_search_that_ended_early_goes_on(tmp_path: Path) -> None:
-    """Its first generation was not whole when the box was measured."""
-    for budget in (3, 25):
-        make_loop(tmp_path).run(budget)
-    entries = log(tmp_path)
-    assert [entry["evaluations"] for entry in entries[:2]] == [3, POPULATION]
-    assert entries[-1]["evaluations"] == 25
-    volumes = [entry["hypervolume"] for entry in entries]
-    assert volumes == sorted(volumes)
+    """Its first generation was not whole when the box was measured; the box stays."""
+    values = {EVERYTHING[0]: (0.0, 0.0), EVERYTHING[1]: (1.0, 1.0), EVERYTHING[2]: (-100.0, 50.0)}
+    objectives = [
+        Objective(f"o{index}", "x", lambda architectures, index=index: [values[one][index] for one in architectures])
+        for index in (0, 1)
+    ]
+    logs = JsonLines(tmp_path / "log.jsonl")
+    for budget in (2, 3):
+        strategy = Listed([EVERYTHING[:3]])
+        SearchLoop(SPACE, objectives, strategy, JsonLines(tmp_path / "journal.jsonl"), {}, logs).run(budget)
+    assert [entry["evaluations"] for entry in logs.read()] == [2, 3]
+    assert [entry["hypervolume"] for entry in logs.read()] == pytest.approx([1.0, 1.0])
 
 
 def test_a_generation_without_news_is_logged_once(tmp_path: Path) -> None:
     """Stopped in between or not."""
     rounds = [EVERYTHING[:3], EVERYTHING[:2], EVERYTHING[:2], EVERYTHING[:5]]
+
+    def stopped_after(count: int) -> Iterable[Sequence[Architecture]]:
+        yield from rounds[:count]
+        raise Killed
+
     make_loop(tmp_path / "straight", strategy=Listed(rounds)).run(5)
-    with pytest.raises(Killed):
-        make_loop(tmp_path / "broken", Judge(at=3, misbehave=raising(Killed())), strategy=Listed(rounds)).run(5)
+    for count in (2, 3):
+        with pytest.raises(Killed):
+            make_loop(tmp_path / "broken", strategy=Listed(stopped_after(count))).run(5)
     make_loop(tmp_path / "broken", strategy=Listed(rounds)).run(5)
     expected = [(1, 3), (2, 3), (3, 3), (4, 5)]
     for name in ("straight", "broken"):

@@ -230,11 +230,6 @@ def test_a_broken_space_is_found_out(name: str) -> None:
         run_check(check, kind())
 
 
-def test_the_space_must_be_named() -> None:
-    with pytest.raises(NotImplementedError, match="override the fixture `space`"):
-        SpaceContract.__dict__["space"].__wrapped__.__func__(SpaceContract)
-
-
 def test_operators_are_seen_as_they_run() -> None:
     space = ToySpace()
     seen = run_operators(space, space.build(space.largest()))

@@ -159,11 +159,6 @@ def test_a_broken_strategy_is_found_out(name: str, tmp_path: Path) -> None:
         run_check(check, kind, tmp_path / "broken")
 
 
-def test_the_strategy_must_be_named() -> None:
-    with pytest.raises(NotImplementedError, match="override the fixture `make`"):
-        StrategyContract.__dict__["make"].__wrapped__(StrategyContract())
-
-
 def test_a_conversation_ends_where_nothing_is_asked_for() -> None:
     objectives = toy_objectives(SPACE, 1)
     assert converse(AsksForNothing(SPACE, objectives, rng=None), objectives) == [[]]

@@ -37,7 +37,7 @@ def test_split_follows_its_seed() -> None:
 
 def test_split_of_a_class_with_one_image_is_refused() -> None:
     lonely = Part(part(5).images_NCHW, torch.tensor([0, 0, 1, 1, 2]))
-    with pytest.raises(DataError, match="Class 2 must have at least 2 images"):
+    with pytest.raises(DataError, match="Class 2 must have at least 3 images"):
         split_part(lonely, 0.2, 0)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from hwnas.devices.runtimes.runtime import Array, Runtime, Session, held_inputs
-from hwnas.errors import DeviceError, MissingRuntimeError
+from hwnas.errors import DeviceError
 
 __all__ = ["OnnxRuntime"]
 
@@ -69,10 +69,7 @@ class OnnxRuntime(Runtime):
             MissingRuntimeError: ONNX Runtime, or its build with this provider, is not installed.
             DeviceError: it cannot load the model.
         """
-        if self.version is None:
-            raise MissingRuntimeError(
-                f"Runtime {self.name}", "must be installed", came="it is not", do=self.install_hint
-            )
+        self.require()
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -93,6 +90,14 @@ class OnnxRuntime(Runtime):
                 f"Runtime {self.name}",
                 f"must be given a model whose inputs are of {', '.join(sorted(NUMPY_TYPES))}",
                 came=f"{onnx_path} has an input of {other[0]}",
+            )
+        chosen = session.get_providers()[0].removesuffix("ExecutionProvider")
+        if chosen != self._provider:
+            raise DeviceError(
+                f"Runtime {self.name}",
+                f"must run {onnx_path} by its {self._provider} provider",
+                came=f"ONNX Runtime fell back to {chosen}",
+                do="See that the provider's driver and libraries are installed",
             )
         return OnnxRuntimeSession(session)
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hwnas.errors import MissingRuntimeError
+
 __all__ = ["Array", "Runtime", "RuntimeFactory", "Session"]
 
 Array = npt.NDArray[Any]
@@ -42,6 +44,13 @@ class Runtime(ABC):
     @abstractmethod
     def install_hint(self) -> str:
         """What brings the library, for a person ("pip install 'hwnas[tensorrt]'")."""
+
+    def require(self) -> None:
+        """Raises MissingRuntimeError where the runtime cannot run here."""
+        if self.version is None:
+            raise MissingRuntimeError(
+                f"Runtime {self.name}", "must be installed", came="it is not", do=f"It comes by {self.install_hint}"
+            )
 
     @abstractmethod
     def load(self, onnx_path: Path, *, num_threads: int) -> Session:

@@ -110,9 +110,26 @@ def test_the_session_has_the_threads_asked_for(tmp_path, monkeypatch):
         def get_inputs(self):
             return []
 
+        def get_providers(self):
+            return ["CPUExecutionProvider"]
+
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
     OnnxRuntime("CPU").load(tmp_path / "model.onnx", num_threads=3)
     assert made == [(str(tmp_path / "model.onnx"), 3, 1, ["CPUExecutionProvider"])]
+
+
+def test_a_provider_that_falls_back_is_refused(tmp_path, monkeypatch):
+    class Session:
+        def __init__(self, path, options, providers):
+            pass
+
+        def get_providers(self):
+            return ["CPUExecutionProvider"]
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    with pytest.raises(DeviceError, match="fell back to CPU"):
+        OnnxRuntime("CUDA").load(tmp_path / "model.onnx", num_threads=1)
 
 
 @pytest.mark.parametrize(("message", "shown"), [("first\nthe reason\n", "the reason"), ("", "RuntimeError")])
