@@ -235,8 +235,8 @@ def test_the_error_says_what_cannot_be_met_and_what_can(mobile: MobileNetV3) -> 
     with pytest.raises(InfeasibleError) as caught:
         check_feasible(mobile, [objective.bounded(minimum - 1)], rng=RNG(0))
     assert str(caught.value) == (
-        f"The bound macs <= {minimum - 1:.0f} MACs must be met by some architecture of mobilenetv3, but none does: "
-        f"the nearest that can be met is macs = {minimum:.0f} MACs. Raise the bound."
+        f"The bound macs <= {minimum - 1:.0f} MACs must be met by some architecture of mobilenetv3, but none was "
+        f"found that does: the nearest that can be met is macs = {minimum:.0f} MACs. Raise the bound."
     )
 
 

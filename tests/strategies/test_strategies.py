@@ -53,6 +53,20 @@ def test_options_reach_it(chance: None) -> None:
     assert len(make_strategy("chance", SPACE, OBJECTIVES, seed=0, options={"batch": 5}).ask()) == 5
 
 
+def test_a_class_will_do_for_a_name() -> None:
+    made = make_strategy(Chance, SPACE, OBJECTIVES, seed=0, options={"batch": 2})
+    assert isinstance(made, Chance)
+    assert len(made.ask()) == 2
+    with pytest.raises(UnknownNameError, match="option of the strategy Chance"):
+        make_strategy(Chance, SPACE, OBJECTIVES, seed=0, options={"bacth": 2})
+
+
+@pytest.mark.parametrize("wrong", [None, 3, ToySpace, NSGA2.ask])
+def test_what_is_no_strategy_is_refused(wrong: Any) -> None:
+    with pytest.raises(SettingsError, match="strategy must be a name or a SearchStrategy class"):
+        make_strategy(wrong, SPACE, OBJECTIVES, seed=0)
+
+
 def test_an_unknown_strategy_names_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match=r"strategy 'nsga3' does not exist\. Did you mean 'nsga2'"):
         make_strategy("nsga3", SPACE, OBJECTIVES, seed=0)

@@ -121,7 +121,10 @@ def test_the_session_has_the_threads_asked_for(tmp_path, monkeypatch):
 def test_a_provider_that_falls_back_is_refused(tmp_path, monkeypatch):
     class Session:
         def __init__(self, path, options, providers):
-            pass
+            self.made_for = path
+
+        def get_inputs(self):
+            return []
 
         def get_providers(self):
             return ["CPUExecutionProvider"]
