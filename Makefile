@@ -15,7 +15,7 @@ quickstart: $(READY)  ## Measure this machine, search, and export checked models
 	$(BIN)/hwnas quickstart --output runs/quickstart
 
 test: $(READY)  ## Run the tests
-	$(BIN)/python -m pytest -m "not slow and not device and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not device and not gpu" -n auto --maxprocesses 4 --dist loadfile
 
 check: $(READY)  ## Formatting, lint, types and the layers
 	$(BIN)/ruff format --check .

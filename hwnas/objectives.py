@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwnas.errors import InfeasibleError
-from hwnas.latency import LatencyTable
+from hwnas.latency import LatencyTable, profile_command
 from hwnas.spaces import Architecture, IntArray, SearchSpace
 
 __all__ = [
@@ -89,7 +89,8 @@ def parameters(space: SearchSpace) -> Objective:
 
 def latency(space: SearchSpace, table: LatencyTable) -> Objective:
     """The latency that `table` predicts, in ms. Raises TableIncompleteError."""
-    return _cheap(space, f"latency_ms@{table.identity.device}", "ms", table.costs(space.all_operators()))
+    costs = table.costs(space.all_operators(), command=profile_command(table.identity, space))
+    return _cheap(space, f"latency_ms@{table.identity.device}", "ms", costs)
 
 
 def choices_of(architectures: Sequence[Architecture]) -> IntArray:

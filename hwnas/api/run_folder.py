@@ -13,6 +13,7 @@ from hwnas.errors import RunError, SettingsError
 from hwnas.files import read_json_lines, write_text
 from hwnas.front import ParetoFront
 from hwnas.spaces import SearchSpace, make_space
+from hwnas.strategies import EVALUATIONS_SCHEMA
 from hwnas.training import ImageData, load_data, split_dataset
 
 __all__ = ["DataSource", "RunFolder", "as_image_data", "open_run"]
@@ -114,7 +115,15 @@ class RunFolder:
             RunError: results there are of other settings.
             StoredFileError: a file is broken or could not be written.
         """
-        searched = len(read_json_lines(self.evaluations)) > 1
+        lines = read_json_lines(self.evaluations)
+        searched = len(lines) > 1
+        if searched and lines[0].get("schema_version") != EVALUATIONS_SCHEMA:
+            raise RunError(
+                str(self.evaluations),
+                f"must have schema_version {EVALUATIONS_SCHEMA} in its first line",
+                came=f"it has {lines[0].get('schema_version')!r}",
+                do="Choose another output folder",
+            )
         if not searched:
             self.evaluations.unlink(missing_ok=True)
         if self.run_toml.exists():

@@ -17,7 +17,7 @@ from hwnas.devices import MeasurementPlan, load_device
 from hwnas.errors import HwnasError, InfeasibleError, RunError, SettingsError
 from hwnas.files import JsonLines, exclusive
 from hwnas.front import Evaluation, ParetoFront
-from hwnas.latency import TableIdentity, load_table, table_path
+from hwnas.latency import TableIdentity, load_table, profile_command, table_path
 from hwnas.objectives import Objective, check_feasible
 from hwnas.progress import OnProgress, silent
 from hwnas.spaces import SearchSpace
@@ -185,7 +185,7 @@ def make_objectives(run: RunFolder, *, measured: bool = True) -> list[Objective]
             device = load_device(name.removeprefix("latency@"))
             wanted = TableIdentity.of(device, space, batch_size=settings.batch_size, precision=settings.precision)
             table = load_table(table_path(Path(settings.tables), wanted, space))
-            table.check_identity(wanted)
+            table.check_identity(wanted, command=profile_command(wanted, space))
             objective = makers.latency(space, table)
         else:
             continue

@@ -16,7 +16,7 @@ from hwnas.devices.measurement import Samples, warm_up
 from hwnas.errors import SettingsError
 from hwnas.files import JsonLines, exclusive
 from hwnas.latency.probes import export_probes, sides_of
-from hwnas.latency.table import LatencyTable, TableIdentity, load_table
+from hwnas.latency.table import LatencyTable, TableIdentity, load_table, profile_command
 from hwnas.progress import OnProgress, silent
 from hwnas.spaces import Operator, SearchSpace
 
@@ -67,7 +67,7 @@ def profile_space(
     device.runtime.require()
     known = load_table(path) if path.exists() else None
     if known is not None:
-        known.check_identity(identity)
+        known.check_identity(identity, command=profile_command(identity, space))
     operators = known.missing(space.all_operators()) if known else list(space.all_operators())
     if known is not None and not operators:
         known.check_fingerprint(fingerprint(device.runtime, num_threads=device.num_threads))

@@ -82,9 +82,13 @@ class LatencyTable:
         """Those of `operators` that the table does not have, in order, each once."""
         return [operator for operator in dict.fromkeys(operators) if operator not in self.entries]
 
-    def costs(self, operators: Sequence[Operator]) -> npt.NDArray[np.float64]:
-        """The latency of each of `operators` in ms, as a vector. Raises TableIncompleteError."""
-        self.require(operators)
+    def costs(self, operators: Sequence[Operator], *, command: str | None = None) -> npt.NDArray[np.float64]:
+        """The latency of each of `operators` in ms, as a vector; `command` is what would measure missing ones.
+
+        Raises:
+            TableIncompleteError: rows are missing.
+        """
+        self.require(operators, command=command)
         return np.array([self.entries[operator].latency_ms for operator in operators])
 
     def require(self, operators: Sequence[Operator], *, command: str | None = None) -> None:

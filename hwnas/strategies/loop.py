@@ -21,11 +21,11 @@ from hwnas.progress import OnProgress, silent
 from hwnas.spaces import Architecture, SearchSpace
 from hwnas.strategies.search_strategy import SearchStrategy
 
-__all__ = ["GenerationLog", "SearchLoop"]
+__all__ = ["EVALUATIONS_SCHEMA", "GenerationLog", "SearchLoop"]
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION: Final = 1
+EVALUATIONS_SCHEMA: Final = 1
 MAX_STALE_GENERATIONS: Final = 20
 
 
@@ -156,14 +156,14 @@ class SearchLoop:
 
     def _read_journal(self) -> dict[Architecture, Evaluation]:
         lines = self.journal.repair()
-        header = {"schema_version": SCHEMA_VERSION, **self.identity}
+        header = {"schema_version": EVALUATIONS_SCHEMA, **self.identity}
         if not lines:
             self.journal.append(header)
             return {}
-        if lines[0].get("schema_version") != SCHEMA_VERSION:
+        if lines[0].get("schema_version") != EVALUATIONS_SCHEMA:
             raise RunError(
                 str(self.journal.path),
-                f"must have schema_version {SCHEMA_VERSION} in its first line",
+                f"must have schema_version {EVALUATIONS_SCHEMA} in its first line",
                 came=f"it has {lines[0].get('schema_version')!r}",
                 do="Choose another output folder",
             )

@@ -133,6 +133,7 @@ def test_classifier_is_convolution_average_hidden_layer_logits(generator: torch.
 
 def test_layers_train_every_weight(generator: torch.Generator) -> None:
     """No weight is left out of the graph."""
+    torch.manual_seed(0)
     network = nn.Sequential(
         ConvBNAct(2, 4, kernel_size=3),
         MBConv(4, 4, mid_channels=8, kernel_size=3, se_channels=4),
