@@ -10,11 +10,20 @@ import numpy as np
 from hwnas.errors import SettingsError, UnknownNameError
 from hwnas.objectives import Objective
 from hwnas.spaces import SearchSpace
-from hwnas.strategies.loop import GenerationLog, SearchLoop
+from hwnas.strategies.loop import EVALUATIONS_SCHEMA, GenerationLog, SearchLoop
 from hwnas.strategies.nsga2 import NSGA2
 from hwnas.strategies.search_strategy import SearchStrategy
 
-__all__ = ["NSGA2", "STRATEGIES", "GenerationLog", "SearchLoop", "SearchStrategy", "find_strategy", "make_strategy"]
+__all__ = [
+    "EVALUATIONS_SCHEMA",
+    "NSGA2",
+    "STRATEGIES",
+    "GenerationLog",
+    "SearchLoop",
+    "SearchStrategy",
+    "find_strategy",
+    "make_strategy",
+]
 
 STRATEGIES: Final[dict[str, type[SearchStrategy]]] = {
     "nsga2": NSGA2,
