@@ -187,7 +187,12 @@ class SearchSpace(ABC):
 
     def sample_choices(self, count: int, *, rng: np.random.Generator) -> IntArray:
         """Canonical choices of `count` random architectures, (count, V): each variable uniform and independent."""
-        choices_NV = rng.integers(0, self.num_options_V, size=(count, len(self.variables)), dtype=np.int64)
+        shape = (count, len(self.variables))
+        most = int(self.num_options_V.max())
+        if most < 128 and (self.num_options_V == most).all():
+            choices_NV: IntArray = rng.integers(0, most, size=shape, dtype=np.int8)  # several times faster
+        else:
+            choices_NV = rng.integers(0, self.num_options_V, size=shape, dtype=np.int64)
         return self.canonicalize(choices_NV)
 
     def sample(self, rng: np.random.Generator) -> Architecture:
