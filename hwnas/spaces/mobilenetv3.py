@@ -50,7 +50,8 @@ STAGES: Final = (
 
 
 class MobileNetV3(SearchSpace):
-    """The space `mobilenetv3`.
+    """Once-for-All's MobileNetV3, for images of any size: five stages of 2 to 4 inverted residual blocks, each with kernel
+    size 3, 5 or 7 and expand ratio 3, 4 or 6; about 10^19 architectures. Option: width_mult (1.0).
 
     Small images keep their resolution: the earliest strides of 2 are dropped until the last stage sees at least 3 pixels
     a side, so 224 pixels end at 7, 32 at 4, 28 at 4 and 8 at 4.
