@@ -76,7 +76,7 @@ def export_probes(
 def _context_shapes(operator: Operator, space: SearchSpace) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
     """The shapes of the contexts before and after `operator`, at most one each."""
     output_shape = space.counts[operator].output_shape
-    before = [] if operator.input_shape == space.input_shape else [operator.input_shape]
+    before = [] if operator in space.first_operators else [operator.input_shape]
     return before, [output_shape] if len(output_shape) == 3 else []
 
 

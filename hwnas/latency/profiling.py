@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 PRECISIONS: Final = ("fp32",)
 JOURNAL_VERSION: Final = 1
+MAX_BATCH: Final = 4096
 
 
 def profile_space(
@@ -61,8 +62,10 @@ def profile_space(
     """
     if precision not in PRECISIONS:
         raise SettingsError("precision", f"must be one of {', '.join(PRECISIONS)}", came=f"{precision!r} came")
-    if batch_size < 1:
-        raise SettingsError("batch_size", "must be at least 1", came=f"{batch_size} came")
+    if not 1 <= batch_size <= MAX_BATCH:
+        raise SettingsError("batch_size", f"must be from 1 to {MAX_BATCH}", came=f"{batch_size} came")
+    if not 0 <= seed < 2**63:
+        raise SettingsError("seed", "must be from 0 to 2^63 - 1", came=f"{seed} came")
     identity = TableIdentity.of(device, space, batch_size=batch_size, precision=precision)
     device.runtime.require()
     known = load_table(path) if path.exists() else None

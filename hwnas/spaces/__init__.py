@@ -1,11 +1,10 @@
 """Search spaces: which architectures exist, of which operators they consist, and their supernets."""
 
-import inspect
 from collections.abc import Mapping, Sequence
-from importlib.metadata import entry_points
 from typing import Any, Final
 
-from hwnas.errors import SettingsError, UnknownNameError
+from hwnas.errors import SettingsError
+from hwnas.plugins import check_options, find_member
 from hwnas.spaces.architecture import Architecture, Operator, Variable
 from hwnas.spaces.chain import Chain, ChainSuperNet, Slot
 from hwnas.spaces.mobilenetv3 import MobileNetV3
@@ -58,16 +57,7 @@ def make_space(
     input_shape = _checked_shape(input_shape)
     if not 2 <= num_classes <= MAX_CLASSES:
         raise SettingsError("num_classes", f"must be from 2 to {MAX_CLASSES}", came=f"{num_classes} came")
-    known = {
-        parameter.name: parameter
-        for parameter in inspect.signature(make).parameters.values()
-        if parameter.kind is parameter.KEYWORD_ONLY
-    }
-    for option, value in (options or {}).items():
-        if option not in known:
-            raise UnknownNameError(f"option of the space {name}", option, known)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise SettingsError(f"{option} of the space {name}", "must be a number", came=f"{value!r} came")
+    check_options(f"the space {name}", make, options or {})
     construct: Any = make
     space: SearchSpace = construct(input_shape, num_classes, **(options or {}))
     return space
@@ -86,10 +76,4 @@ def _checked_shape(shape: Sequence[int]) -> tuple[int, int, int]:
 
 def find_space(name: str) -> type[SearchSpace]:
     """The class of the space called `name`. Raises UnknownNameError."""
-    if name in SPACES:
-        return SPACES[name]
-    plugins = {entry.name: entry for entry in entry_points(group="hwnas.spaces")}
-    if name in plugins:
-        found: type[SearchSpace] = plugins[name].load()
-        return found
-    raise UnknownNameError("space", name, {*SPACES, *plugins})
+    return find_member("space", name, SPACES, group="hwnas.spaces")

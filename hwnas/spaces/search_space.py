@@ -138,6 +138,12 @@ class SearchSpace(ABC):
                 for operator in self.all_operators()
             }
 
+    @cached_property
+    def first_operators(self) -> frozenset[Operator]:
+        """The operators that take the image, as far as the smallest, the largest and 64 random architectures show."""
+        sampled = self.architectures(self.sample_choices(64, rng=np.random.default_rng(0)))
+        return frozenset(self.operators(one)[0] for one in (self.smallest(), self.largest(), *sampled))
+
     def build(self, architecture: Architecture) -> nn.Module:
         """A new plain network with random weights, (B, C, H, W) -> (B, num_classes)."""
         return self.assemble(self.build_operator(operator) for operator in self.operators(architecture))

@@ -1,14 +1,13 @@
 """Search strategies: each asks for architectures and is told their scores."""
 
-import inspect
 from collections.abc import Mapping, Sequence
-from importlib.metadata import entry_points
 from typing import Any, Final
 
 import numpy as np
 
-from hwnas.errors import SettingsError, UnknownNameError
+from hwnas.errors import SettingsError
 from hwnas.objectives import Objective
+from hwnas.plugins import check_options, find_member
 from hwnas.spaces import SearchSpace
 from hwnas.strategies.loop import EVALUATIONS_SCHEMA, GenerationLog, SearchLoop
 from hwnas.strategies.nsga2 import NSGA2
@@ -33,13 +32,7 @@ STRATEGIES: Final[dict[str, type[SearchStrategy]]] = {
 
 def find_strategy(name: str) -> type[SearchStrategy]:
     """The class of the strategy called `name`. Raises UnknownNameError."""
-    if name in STRATEGIES:
-        return STRATEGIES[name]
-    plugins = {entry.name: entry for entry in entry_points(group="hwnas.strategies")}
-    if name in plugins:
-        found: type[SearchStrategy] = plugins[name].load()
-        return found
-    raise UnknownNameError("strategy", name, {*STRATEGIES, *plugins})
+    return find_member("strategy", name, STRATEGIES, group="hwnas.strategies")
 
 
 def make_strategy(
@@ -67,16 +60,7 @@ def make_strategy(
         raise SettingsError("strategy", "must be a name or a SearchStrategy class", came=f"{strategy!r} came")
     make = find_strategy(strategy) if isinstance(strategy, str) else strategy
     name = strategy if isinstance(strategy, str) else strategy.__name__
-    known = [
-        parameter.name
-        for parameter in inspect.signature(make).parameters.values()
-        if parameter.kind is parameter.KEYWORD_ONLY and parameter.name != "rng"
-    ]
-    for option, value in (options or {}).items():
-        if option not in known:
-            raise UnknownNameError(f"option of the strategy {name}", option, known)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise SettingsError(f"{option} of the strategy {name}", "must be a number", came=f"{value!r} came")
+    check_options(f"the strategy {name}", make, options or {})
     construct: Any = make
     made: SearchStrategy = construct(space, objectives, rng=np.random.default_rng(seed), **(options or {}))
     return made

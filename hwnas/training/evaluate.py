@@ -81,8 +81,9 @@ class SubnetEvaluator:
 
     def subnet(self, architecture: Architecture) -> nn.Module:
         """The sub-network as a plain network of its own, batch norms recalibrated, in evaluation mode."""
-        network = self._supernet.subnet(architecture)
-        recalibrate_batch_norm(network, self._calibration)
+        with suitable_threads(self._data.input_shape):
+            network = self._supernet.subnet(architecture)
+            recalibrate_batch_norm(network, self._calibration)
         return network
 
     def errors(self, architectures: Sequence[Architecture]) -> list[float]:

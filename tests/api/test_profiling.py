@@ -55,6 +55,8 @@ def test_unknown_names_name_the_nearest(tmp_path: Path) -> None:
         profile("local-cpu", "mobilenet-v3", tables=tmp_path)
     with pytest.raises(SettingsError, match="input_shape"):
         profile("local-cpu", input_shape=(3, 2, 2), tables=tmp_path)
-    with pytest.raises(SettingsError, match="batch_size must be at least 1"):
+    with pytest.raises(SettingsError, match="batch_size must be from 1 to 4096"):
         profile("local-cpu", batch_size=0, tables=tmp_path)
+    with pytest.raises(SettingsError, match="seed must be from 0"):
+        profile("local-cpu", seed=-1, tables=tmp_path)
     assert list(tmp_path.iterdir()) == []

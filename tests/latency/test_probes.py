@@ -141,3 +141,11 @@ def test_the_classifier_has_nothing_behind_it_whatever_its_shape(space):
     assert isinstance(classifier, Operator)
     assert space.counts[classifier].output_shape == (3,)
     assert sides_of(classifier, space) == (context_name(classifier.input_shape),)
+
+
+def test_an_inner_operator_of_the_image_s_shape_has_a_context_before_it() -> None:
+    space = MobileNetV3((16, 8, 8), 10, width_mult=1.0)
+    stem, first = space.operators(space.smallest())[:2]
+    assert first.input_shape == space.input_shape
+    assert len(sides_of(stem, space)) == 1
+    assert len(sides_of(first, space)) == 2

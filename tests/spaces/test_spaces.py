@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import hwnas.plugins
 import hwnas.spaces
 from hwnas.errors import SettingsError, UnknownNameError
 from hwnas.spaces import SPACES, MobileNetV3, find_space, make_space
@@ -76,7 +77,7 @@ def test_a_number_of_classes_out_of_range_is_refused(classes: int) -> None:
 def plug_in(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = EntryPoint("toy", "hwnas.testing.toy_space:ToySpace", "hwnas.spaces")
     found: Callable[..., list[EntryPoint]] = lambda group: [entry] if group == "hwnas.spaces" else []  # noqa: E731
-    monkeypatch.setattr(hwnas.spaces, "entry_points", found)
+    monkeypatch.setattr(hwnas.plugins, "entry_points", found)
 
 
 def test_a_plug_in_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,5 +94,5 @@ def test_plug_ins_are_among_the_known_names(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_plug_in_cannot_take_the_place_of_a_built_in_space(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = EntryPoint("mobilenetv3", "hwnas.testing.toy_space:ToySpace", "hwnas.spaces")
-    monkeypatch.setattr(hwnas.spaces, "entry_points", lambda group: [entry])
+    monkeypatch.setattr(hwnas.plugins, "entry_points", lambda group: [entry])
     assert find_space("mobilenetv3") is MobileNetV3

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import hwnas.plugins
 import hwnas.strategies
 from hwnas.errors import SettingsError, UnknownNameError
 from hwnas.front import Candidate, Evaluation
@@ -93,7 +94,7 @@ def test_an_option_that_is_no_number_is_refused(value: Any) -> None:
 
 def test_a_plug_in_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = EntryPoint("second", "hwnas.strategies.nsga2:NSGA2", "hwnas.strategies")
-    monkeypatch.setattr(hwnas.strategies, "entry_points", lambda group: [entry] if group == "hwnas.strategies" else [])
+    monkeypatch.setattr(hwnas.plugins, "entry_points", lambda group: [entry] if group == "hwnas.strategies" else [])
     assert find_strategy("second") is NSGA2
     with pytest.raises(UnknownNameError, match="Did you mean 'second'"):
         find_strategy("secnd")

@@ -1,12 +1,11 @@
 """Runtimes: the libraries that run an .onnx file on a device, one file each."""
 
 from functools import partial
-from importlib.metadata import entry_points
 from typing import Final
 
 from hwnas.devices.runtimes.onnxruntime import OnnxRuntime
 from hwnas.devices.runtimes.runtime import Runtime, RuntimeFactory, Session
-from hwnas.errors import UnknownNameError
+from hwnas.plugins import find_member
 
 __all__ = ["RUNTIMES", "Runtime", "Session", "find_runtime"]
 
@@ -23,10 +22,4 @@ RUNTIMES: Final[dict[str, RuntimeFactory]] = {
 
 def find_runtime(name: str, *, where: str = "") -> Runtime:
     """The runtime called `name`, installed or not. Raises UnknownNameError."""
-    if name in RUNTIMES:
-        return RUNTIMES[name]()
-    plugins = {entry.name: entry for entry in entry_points(group="hwnas.runtimes")}
-    if name in plugins:
-        make: RuntimeFactory = plugins[name].load()
-        return make()
-    raise UnknownNameError("runtime", name, {*RUNTIMES, *plugins}, where=where)
+    return find_member("runtime", name, RUNTIMES, group="hwnas.runtimes", where=where)()

@@ -3,7 +3,8 @@ from importlib.metadata import EntryPoint
 import numpy as np
 import pytest
 
-from hwnas.devices import RUNTIMES, find_runtime, runtimes
+from hwnas import plugins
+from hwnas.devices import RUNTIMES, find_runtime
 from hwnas.devices.runtimes.onnxruntime import OnnxRuntime
 from hwnas.devices.runtimes.runtime import Runtime, Session, held_inputs
 from hwnas.errors import UnknownNameError
@@ -32,7 +33,7 @@ def test_a_plug_in_is_found_by_its_entry_point(monkeypatch):
         asked.append(group)
         return [entry]
 
-    monkeypatch.setattr(runtimes, "entry_points", entry_points)
+    monkeypatch.setattr(plugins, "entry_points", entry_points)
     monkeypatch.setattr(OnnxRuntime, "__init__", lambda self: setattr(self, "_provider", "CPU"))
     assert isinstance(find_runtime("mine"), OnnxRuntime)
     assert asked == ["hwnas.runtimes"]
@@ -44,7 +45,7 @@ def test_plug_ins_are_read_only_for_names_that_are_not_built_in(monkeypatch):
     def entry_points(*, group):
         raise AssertionError
 
-    monkeypatch.setattr(runtimes, "entry_points", entry_points)
+    monkeypatch.setattr(plugins, "entry_points", entry_points)
     assert find_runtime("onnxruntime-cpu").name == "onnxruntime-cpu"
 
 

@@ -1,0 +1,58 @@
+"""Finding a member of a package by name: in its literal dict, else among the installed plug-ins."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from typing import Any, TypeVar
+
+from hwnas.errors import SettingsError, UnknownNameError
+
+__all__ = ["check_options", "find_member"]
+
+Member = TypeVar("Member")
+
+
+def find_member(kind: str, name: str, built_in: Mapping[str, Member], *, group: str, where: str = "") -> Member:
+    """The member called `name`.
+
+    Args:
+        kind: what it is, for the error ("space").
+        name: of the member.
+        built_in: the members that come with hwnas; plug-ins are looked at only where the name is not among them.
+        group: the entry-point group through which plug-ins add theirs ("hwnas.spaces").
+        where: where it was named, for the error.
+
+    Raises:
+        UnknownNameError: no such member; it names the nearest.
+    """
+    if name in built_in:
+        return built_in[name]
+    plugins = {entry.name: entry for entry in entry_points(group=group)}
+    if name in plugins:
+        found: Member = plugins[name].load()
+        return found
+    raise UnknownNameError(kind, name, {*built_in, *plugins}, where=where)
+
+
+def check_options(of: str, make: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """Checks that `options` are numbers for keyword-only parameters of `make`, other than its generator "rng".
+
+    Args:
+        of: whose options they are, for the error ("the space mobilenetv3").
+        make: what they will be given to.
+        options: by name.
+
+    Raises:
+        UnknownNameError: no such option.
+        SettingsError: an option that is not a number.
+    """
+    known = [
+        parameter.name
+        for parameter in inspect.signature(make).parameters.values()
+        if parameter.kind is parameter.KEYWORD_ONLY and parameter.name != "rng"
+    ]
+    for option, value in options.items():
+        if option not in known:
+            raise UnknownNameError(f"option of {of}", option, known)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise SettingsError(f"{option} of {of}", "must be a number", came=f"{value!r} came")

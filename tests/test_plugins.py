@@ -1,0 +1,56 @@
+"""Members by name, and their options."""
+
+from typing import Any
+
+import pytest
+
+from hwnas import plugins
+from hwnas.errors import SettingsError, UnknownNameError
+from hwnas.plugins import check_options, find_member
+
+
+class Entry:
+    name = "theirs"
+
+    @staticmethod
+    def load() -> str:
+        return "loaded"
+
+
+def make(space: object, *, rng: object, rate: float = 0.5) -> None:
+    """Takes one option."""
+
+
+def test_a_built_in_member_is_found_without_looking_at_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: Any) -> None:
+        raise AssertionError("plug-ins were looked at")
+
+    monkeypatch.setattr(plugins, "entry_points", refuse)
+    assert find_member("space", "ours", {"ours": 1}, group="hwnas.spaces") == 1
+
+
+def test_a_plugin_is_found_in_its_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [Entry] if group == "hwnas.spaces" else [])
+    assert find_member("space", "theirs", {"ours": "built in"}, group="hwnas.spaces") == "loaded"
+    with pytest.raises(UnknownNameError):
+        find_member("runtime", "theirs", {"ours": "built in"}, group="hwnas.runtimes")
+
+
+def test_an_unknown_name_names_the_nearest_of_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [Entry])
+    with pytest.raises(
+        UnknownNameError, match=r"rpi4: space 'their' does not exist. Did you mean 'theirs'\? Known: ours, theirs"
+    ):
+        find_member("space", "their", {"ours": 1}, group="hwnas.spaces", where="rpi4")
+
+
+def test_options_are_numbers_for_keyword_only_parameters() -> None:
+    check_options("the thing", make, {"rate": 0.25})
+    with pytest.raises(UnknownNameError, match=r"option of the thing 'rat' does not exist. Did you mean 'rate'"):
+        check_options("the thing", make, {"rat": 1})
+    for hidden in ("space", "rng"):
+        with pytest.raises(UnknownNameError):
+            check_options("the thing", make, {hidden: 1})
+    for wrong in ("0.5", True, None):
+        with pytest.raises(SettingsError, match="rate of the thing must be a number"):
+            check_options("the thing", make, {"rate": wrong})
