@@ -323,7 +323,7 @@ class TestMerging:
     ("keywords", "message"),
     [
         ({"precision": "int4"}, "precision must be one of fp32, but 'int4' came"),
-        ({"batch_size": 0}, "batch_size must be at least 1, but 0 came"),
+        ({"batch_size": 0}, "batch_size must be from 1 to 4096, but 0 came"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_at_once(machine, device, space, path, keywords, message):
