@@ -30,6 +30,7 @@ def fingerprint(runtime: Runtime, *, num_threads: int) -> dict[str, Any]:
         "runtime_version": runtime.version,
         "num_threads": num_threads,
         "governor": _read(GOVERNOR),
+        **runtime.properties,
     }
 
 

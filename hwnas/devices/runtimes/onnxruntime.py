@@ -62,6 +62,11 @@ class OnnxRuntime(Runtime):
         """The package that brings the provider."""
         return INSTALL_HINTS[self._provider]
 
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """The CPU provider has no kernels of its own for fp16 on most processors: it would cast to and fro."""
+        return ("fp32", "int8") if self._provider == "CPU" else ("fp32", "fp16", "int8")
+
     def load(self, onnx_path: Path, *, num_threads: int) -> Session:
         """Loads `onnx_path` with `num_threads` threads inside an operator and one between operators.
 

@@ -45,6 +45,16 @@ class Runtime(ABC):
     def install_hint(self) -> str:
         """What brings the library, for a person ("pip install 'hwnas[tensorrt]'")."""
 
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """The precisions of models that it runs at their own speed: some of "fp32", "fp16", "int8" (Q/DQ nodes)."""
+        return ("fp32",)
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        """What else its latencies depend on here, for the fingerprint of a table: a GPU's name, its driver."""
+        return {}
+
     def require(self) -> None:
         """Raises MissingRuntimeError where the runtime cannot run here."""
         if self.version is None:
