@@ -1,0 +1,24 @@
+"""Hosts: the ways to reach a device, one file each, chosen by the scheme of its address."""
+
+from typing import TYPE_CHECKING, Final
+
+from hwnas.devices.hosts.host import Host, HostFactory
+from hwnas.devices.hosts.local import LocalHost, pinned
+
+if TYPE_CHECKING:
+    from hwnas.devices.device import Device
+
+__all__ = ["HOSTS", "Host", "HostFactory", "LocalHost", "connect", "pinned"]
+
+HOSTS: Final[dict[str, HostFactory]] = {"local": LocalHost.reach}
+"""How a device is reached, by the scheme of its address: what stands before the first colon."""
+
+
+def connect(device: "Device") -> Host:
+    """Reaches `device` with its preferred runtime.
+
+    Raises:
+        MissingRuntimeError: the runtime is not there.
+        DeviceError: the device cannot be reached.
+    """
+    return HOSTS[device.scheme](device)
