@@ -88,8 +88,13 @@ def parameters(space: SearchSpace) -> Objective:
 
 
 def latency(space: SearchSpace, table: LatencyTable) -> Objective:
-    """The latency that `table` predicts, in ms. Raises TableIncompleteError."""
-    costs = table.costs(space.all_operators(), command=profile_command(table.identity, space))
+    """The latency that `table` predicts, in ms. Raises TableIncompleteError.
+
+    The overhead of a call is counted with the operator that a network begins with.
+    """
+    operators = space.all_operators()
+    costs = table.costs(operators, command=profile_command(table.identity, space))
+    costs += table.calibration.overhead_ms * np.array([operator in space.first_operators for operator in operators])
     return _cheap(space, f"latency_ms@{table.identity.device}", "ms", costs)
 
 

@@ -13,7 +13,7 @@ from hwnas import objectives as makers
 from hwnas.api.profiling import profile
 from hwnas.api.run_folder import FROM_PYTHON, DataSource, RunFolder, as_image_data, open_run
 from hwnas.api.settings import RunSettings, make_settings
-from hwnas.devices import MeasurementPlan, load_device
+from hwnas.devices import MeasurementPlan, find_runtime, load_device
 from hwnas.errors import HwnasError, InfeasibleError, RunError, SettingsError
 from hwnas.files import JsonLines, exclusive
 from hwnas.front import Evaluation, ParetoFront
@@ -237,7 +237,8 @@ def _check_early(run: RunFolder, strategy: type[SearchStrategy] | None) -> None:
         find_strategy(settings.strategy)
     devices = [load_device(name) for name in settings.devices]
     for device in devices:
-        device.runtime.require()
+        if device.address == "local":
+            find_runtime(device.runtimes[0]).require()
     if len({device.name for device in devices}) < len(devices):
         raise SettingsError("objectives", "must name each device once", came="one is named twice")
     if "error" in settings.objectives:

@@ -1,7 +1,6 @@
 """The verb `verify`: exported files checked, compared with torch on real images, scored, and measured again."""
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,16 +13,12 @@ from hwnas.api.winners import Winner, load_network, load_winners
 from hwnas.devices import (
     Device,
     Measurement,
-    MeasurementPlan,
-    Session,
+    connect,
     find_runtime,
-    fingerprint,
     load_device,
     measure,
-    pinned,
-    summarize,
 )
-from hwnas.errors import ExportError, StoredFileError
+from hwnas.errors import DeviceError, ExportError, StoredFileError
 from hwnas.files import write_json
 from hwnas.front import non_dominated
 from hwnas.progress import OnProgress, silent
@@ -79,8 +74,10 @@ def verify(
     if not winners:
         raise failures[0]
     devices = [load_device(name) for name in folder.settings.devices] or [load_device(DEFAULT_DEVICE)]
+    environments = {}
     for device in devices:
-        for report, winner, found in zip(reports, winners, _measure(folder, winners, device, on_progress), strict=True):
+        environments[device.name], measured = _measure(folder, winners, device, on_progress)
+        for report, winner, found in zip(reports, winners, measured, strict=True):
             report["latency"][device.name] = {
                 "predicted_ms": winner.values.get(f"latency_ms@{device.name}"),
                 "measured_ms": found.latency_ms,
@@ -94,7 +91,7 @@ def verify(
         "device": first.name,
         "test_images": len(folder.data.test),
         "environment": {
-            **fingerprint(first.runtime, num_threads=first.num_threads),
+            **environments[first.name],
             "torch_version": torch.__version__,
             "onnx_version": onnx.__version__,
         },
@@ -165,16 +162,25 @@ def _onnx_logits(folder: RunFolder, winner: Winner) -> Any:
     return np.concatenate(rows)
 
 
-def _measure(folder: RunFolder, winners: list[Winner], device: Device, on_progress: OnProgress) -> list[Measurement]:
-    """The winners' end-to-end latencies on `device`, measured together."""
-    plan: MeasurementPlan = replace(folder.settings.measurement, rounds=max(30, folder.settings.measurement.rounds))
-    with pinned(device.num_threads):
-        sessions: dict[str, Session] = {
-            winner.file: device.runtime.load(folder.path / winner.file, num_threads=device.num_threads)
-            for winner in winners
-        }
-        samples = measure(sessions, plan=plan, seed=folder.settings.seed, on_progress=on_progress)
-    return [summarize(samples[winner.file], quantile=plan.quantile) for winner in winners]
+def _measure(
+    folder: RunFolder, winners: list[Winner], device: Device, on_progress: OnProgress
+) -> tuple[dict[str, Any], list[Measurement]]:
+    """The environment of `device`, and the winners' end-to-end latencies there, measured together."""
+    paths = {winner.file: folder.path / winner.file for winner in winners}
+    with connect(device) as host:
+        found = measure(
+            host,
+            paths,
+            plan=folder.settings.measurement,
+            sentinel=min(paths),
+            seed=folder.settings.seed,
+            on_progress=on_progress,
+        )
+        for name, refusal in found.refused.items():
+            raise DeviceError(f"Device {device.name}", f"must run {name}", came=f"it says: {refusal}")
+        for flag in found.flags:
+            logger.warning("%s: %s", device.name, flag)
+        return host.fingerprint(), [found.measurements[winner.file] for winner in winners]
 
 
 def _ranked(reports: list[dict[str, Any]]) -> list[dict[str, Any]]:

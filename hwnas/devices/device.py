@@ -7,7 +7,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hwnas.devices.runtimes import Runtime, find_runtime
+from hwnas.devices.hosts import HOSTS
+from hwnas.devices.runtimes import find_runtime
 from hwnas.errors import DeviceError, HwnasError, UnknownNameError
 from hwnas.files import read_toml
 
@@ -21,7 +22,7 @@ class Device:
     Attributes:
         name: the file's name without its ending.
         description: one line for a person.
-        address: "local".
+        address: "local", or how it is reached.
         runtimes: names of the runtimes to use there, the preferred one first.
         num_threads: threads of one inference.
     """
@@ -33,9 +34,9 @@ class Device:
     num_threads: int
 
     @property
-    def runtime(self) -> Runtime:
-        """The preferred runtime. Raises UnknownNameError where no such runtime exists."""
-        return find_runtime(self.runtimes[0], where=f"device {self.name!r}")
+    def scheme(self) -> str:
+        """The way to reach it: what stands before the first colon of the address."""
+        return self.address.partition(":")[0]
 
 
 class DeviceFile(BaseModel):
@@ -89,16 +90,14 @@ def load_device(name: str) -> Device:
         raise DeviceError(
             f"{path}: name", f"must be {path.stem!r}, as its file is called", came=f"it is {content.name!r}"
         )
-    if content.address != "local":
+    if content.address.partition(":")[0] not in HOSTS:
         raise DeviceError(
-            f"{path}: address",
-            'must be "local", the one address that this version reaches',
-            came=f"it is {content.address!r}",
+            f"{path}: address", f"must begin with {' or '.join(HOSTS)}", came=f"it is {content.address!r}"
         )
     for runtime in content.runtimes:
         find_runtime(runtime, where=str(path))
     cores = os.cpu_count() or 1
-    if content.num_threads > cores:
+    if content.address == "local" and content.num_threads > cores:
         raise DeviceError(
             f"{path}: num_threads",
             f"must be at most {cores}, the cores of this machine",

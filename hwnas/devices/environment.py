@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ __all__ = ["conditions", "fingerprint"]
 
 CPUINFO = Path("/proc/cpuinfo")
 CPUINFO_KEYS = ("Model", "model name", "Hardware")  # the board where there is one: every Raspberry Pi is a BCM2835
-GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+CPUS = Path("/sys/devices/system/cpu")
+GOVERNOR = "cpu0/cpufreq/scaling_governor"
+MEMORY = Path("/proc/meminfo")
 THERMAL = Path("/sys/class/thermal")
 
 
@@ -29,20 +32,31 @@ def fingerprint(runtime: Runtime, *, num_threads: int) -> dict[str, Any]:
         "runtime": runtime.name,
         "runtime_version": runtime.version,
         "num_threads": num_threads,
-        "governor": _read(GOVERNOR),
+        "governor": _read(CPUS / GOVERNOR),
         **runtime.properties,
     }
 
 
 def conditions() -> dict[str, Any]:
-    """How the machine is at this moment: load average, temperature in °C; None where it cannot be read."""
+    """How the machine is at this moment; None where it cannot be read.
+
+    Returns:
+        load_average, governor, temperature_celsius, clocks_mhz (of the slowest and the fastest core),
+        memory_available_bytes.
+    """
     try:
         load = round(os.getloadavg()[0], 2)
     except (OSError, AttributeError):
         load = None
-    temperatures = [_read(zone / "temp") for zone in sorted(THERMAL.glob("thermal_zone*"))]
-    degrees = [int(value) / 1000 for value in temperatures if value is not None and value.lstrip("-").isdigit()]
-    return {"load_average": load, "temperature_celsius": max(degrees, default=None)}
+    degrees = _thousandths(_read(zone / "temp") for zone in sorted(THERMAL.glob("thermal_zone*")))
+    clocks = _thousandths(_read(cpu / "cpufreq/scaling_cur_freq") for cpu in sorted(CPUS.glob("cpu[0-9]*")))
+    return {
+        "load_average": load,
+        "governor": _read(CPUS / GOVERNOR),
+        "temperature_celsius": max(degrees, default=None),
+        "clocks_mhz": [min(clocks), max(clocks)] if clocks else None,
+        "memory_available_bytes": _memory_available(),
+    }
 
 
 def cpu_name() -> str:
@@ -55,6 +69,17 @@ def cpu_name() -> str:
         if found.get(key):
             return found[key]
     return platform.processor() or platform.machine()
+
+
+def _thousandths(texts: Iterable[str | None]) -> list[float]:
+    return [int(text) / 1000 for text in texts if text is not None and text.lstrip("-").isdigit()]
+
+
+def _memory_available() -> int | None:
+    for line in (_read(MEMORY) or "").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None
 
 
 def _read(path: Path) -> str | None:

@@ -1,44 +1,37 @@
-"""The measuring protocol: many loaded models visited in rounds of random order, a few runs a visit.
+"""The measuring protocol: many loaded models visited in rounds of random order, a few runs a visit, until all is settled.
 
 Timing one model after the other confuses the model with the minute: the same network varies by several percent as the
-machine's load and clock drift. Rounds spread every model over the whole time, and a low quantile over rounds is what the
-model takes when nothing disturbs it.
+machine's load and clock drift. Rounds spread every model over the whole time; a sentinel is visited all along, which ties
+one call to another; `estimation` makes latencies of the visits.
+
+Where in memory a model comes to lie makes it faster or slower by some percent until it is loaded anew (pages that lie
+apart cost more address translations), so all models are loaded anew, in another order, as often as that is cheap.
 """
 
-import contextlib
 import math
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 
-from hwnas.devices.runtimes.runtime import Session
-from hwnas.errors import SettingsError
+from hwnas.devices.estimation import Estimates, Visited, estimate
+from hwnas.devices.hosts import Host
+from hwnas.errors import DeviceError, SettingsError
 from hwnas.progress import OnProgress, silent
 
-__all__ = ["Measurement", "MeasurementPlan", "Samples", "measure", "pinned", "summarize", "warm_up"]
+__all__ = ["MeasurementPlan", "measure", "warm_up"]
 
-Samples = dict[str, dict[int, list[float]]]
-"""For each model, for each round, the samples of its visit in ms."""
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """A latency with what it rests on.
-
-    Attributes:
-        latency_ms: the estimate.
-        ci95_ms: its 95 % interval (low, high).
-        samples_ms: the samples, one tuple a round.
-        conditions: the machine's state while they were taken.
-    """
-
-    latency_ms: float
-    ci95_ms: tuple[float, float]
-    samples_ms: tuple[tuple[float, ...], ...]
-    conditions: Mapping[str, Any] = field(default_factory=dict)
+SENTINEL_EVERY: Final = 8
+"""Other visits between two of the sentinel."""
+CHECKED_AFTER: Final = 1.25
+"""What is settled is looked at when there are so many times the rounds of the last look."""
+LOADED_FOR: Final = 2.0
+"""Models are loaded anew when they were measured for so many times as long as loading them takes."""
+STEADY: Final = 0.98
+MAX_WARMUPS: Final = 10
 
 
 @dataclass(frozen=True)
@@ -46,29 +39,36 @@ class MeasurementPlan:
     """How long and how often to measure.
 
     Attributes:
-        rounds: visits to each model.
-        warmup_runs: runs of each model before the first round; the first run of each visit is also left out.
-        visit_ms: a visit takes about this long …
-        min_runs: … but at least so many runs,
+        rounds: visits to each model, at least.
+        max_rounds: and at most.
+        seconds: no further round is begun after so many seconds.
+        target: a model is settled when the 95 % interval of its latency reaches no further than this share to either
+            side. All are visited until all are settled: fewer models in turn would find more of their weights in caches.
+        warmup_seconds: all models are run in turn for at least so long before the first round, until none gets faster.
+        visit_ms: the timed runs of a visit take about this long …
+        min_runs: … but are at least so many,
         max_runs: … and at most so many.
-        quantile: the quantile over rounds that is the estimate.
     """
 
-    rounds: int = 30
-    warmup_runs: int = 3
+    rounds: int = 16
+    max_rounds: int = 1000
+    seconds: float = 50.0
+    target: float = 0.01
+    warmup_seconds: float = 0.5
     visit_ms: float = 2.0
     min_runs: int = 3
     max_runs: int = 20
-    quantile: float = 0.2
 
     def __post_init__(self) -> None:
         limits = {
             "rounds": (1, 10_000),
-            "warmup_runs": (1, 10_000),
+            "max_rounds": (1, 100_000),
+            "seconds": (0, 1e6),
+            "target": (1e-6, 1),
+            "warmup_seconds": (0, 600),
             "visit_ms": (0, 1e6),
             "min_runs": (1, 10_000),
             "max_runs": (1, 10_000),
-            "quantile": (0, 1),
         }
         for name, (low, high) in limits.items():
             value = getattr(self, name)
@@ -79,94 +79,137 @@ class MeasurementPlan:
         """Timed runs in one visit of a model whose run takes `run_ms`."""
         return min(self.max_runs, max(self.min_runs, math.ceil(self.visit_ms / max(run_ms, 1e-6))))
 
-    def estimated_seconds(self, run_ms: Mapping[str, float]) -> float:
-        """About how long all rounds will take for models whose runs take `run_ms`."""
-        return self.rounds * sum((1 + self.runs_a_visit(value)) * value for value in run_ms.values()) / 1e3
-
-
-def warm_up(sessions: Mapping[str, Session], plan: MeasurementPlan) -> dict[str, float]:
-    """Runs each model `plan.warmup_runs` times; returns the fastest run of each in ms."""
-    return {name: min(session.time_ms(plan.warmup_runs)) for name, session in sessions.items()}
-
 
 def measure(
-    sessions: Mapping[str, Session],
+    host: Host,
+    models: Mapping[str, Path],
     *,
     plan: MeasurementPlan,
+    sentinel: str,
+    reference_ms: float | None = None,
     seed: int = 0,
-    run_ms: Mapping[str, float] | None = None,
-    samples: Samples | None = None,
-    on_visit: Callable[[str, int, list[float]], None] | None = None,
+    earlier: Sequence[Visited] = (),
+    on_visit: Callable[[Visited], None] | None = None,
     on_progress: OnProgress = silent,
-) -> Samples:
-    """Measures many models together.
+    stage: str = "models",
+    clock: Callable[[], float] = time.monotonic,
+) -> Estimates:
+    """Measures models together.
 
     Args:
-        sessions: the loaded models by name.
+        host: where.
+        models: the files by name.
         plan: how long and how often.
-        seed: of the random order; a resumed measurement keeps its order.
-        run_ms: what `warm_up` returned, if it was called.
-        samples: what an earlier, stopped call has measured; those visits are not made again.
-        on_visit: called after each visit with the model, the round and its samples, to keep them.
-        on_progress: told of each visit.
+        sentinel: one of the models, visited several times a round; the same in calls that are to be compared.
+        reference_ms: what the sentinel took in an earlier call at whose speed the latencies are wanted.
+        seed: of the random order.
+        earlier: the visits of a stopped call, in order; they count, and their time is taken off `plan.seconds`.
+        on_visit: called after each visit, to keep it.
+        on_progress: told of each round.
+        stage: what the models are, for `on_progress`.
+        clock: seconds, from any start.
 
     Returns:
-        All samples, the earlier ones included.
+        The latencies, what was seen of the machine, and which models the runtime refuses.
+
+    Raises:
+        MissingRuntimeError: the runtime is not there.
+        DeviceError: the device is gone, a model fails after it has run, or the sentinel is refused.
     """
-    found: Samples = {name: dict((samples or {}).get(name, {})) for name in sessions}
-    run_ms = warm_up(sessions, plan) if run_ms is None else run_ms
-    names = sorted(sessions)
-    total = plan.rounds * len(names)
-    done = sum(len(rounds) for rounds in found.values())
-    for number in range(plan.rounds):
-        for index in np.random.default_rng([seed, number]).permutation(len(names)):
-            name = names[index]
-            if number in found[name]:
-                continue
-            session = sessions[name]
-            session.time_ms(1)
-            taken = [round(sample, 6) for sample in session.time_ms(plan.runs_a_visit(run_ms[name]))]
-            found[name][number] = taken
+    state: dict[str, Any] = {"cores": host.fingerprint().get("cores"), "before": host.conditions()}
+    order = np.random.default_rng([seed, len(earlier)])
+    began = clock()
+    refused = _load(host, models, order, on_progress=on_progress, stage=f"loading {stage}")
+    if sentinel in refused:
+        raise DeviceError("The runtime", f"must run {sentinel}", came=f"it says: {refused[sentinel]}")
+    running = {name: path for name, path in models.items() if name not in refused}
+    loaded, load_seconds = clock(), clock() - began
+    run_ms = warm_up(host, running, plan=plan, clock=clock)
+    visits = [visit for visit in earlier if visit.model in running]
+    call = max((visit.call for visit in visits), default=-1) + 1
+    number = max((visit.round for visit in visits), default=-1) + 1
+    checked: float = max(number + 1, plan.rounds)
+    began = clock() - sum(sum(visit.samples_ms) for visit in visits) / 1e3
+    while number < plan.max_rounds:
+        for name, samples in _round(host, running, sentinel, run_ms, plan, np.random.default_rng([seed, number])):
+            visits.append(Visited(name, number, tuple(round(sample, 6) for sample in samples), call))
             if on_visit is not None:
-                on_visit(name, number, taken)
-            done += 1
-            on_progress("measuring", done, total)
-    return found
+                on_visit(visits[-1])
+        number += 1
+        if number >= checked:
+            checked = CHECKED_AFTER * number
+            if not estimate(visits, target=plan.target).unsettled:
+                break
+        if number >= plan.rounds and clock() - began > plan.seconds:
+            break
+        if clock() - loaded > LOADED_FOR * load_seconds:
+            host.unload(running)
+            _load(host, running, order)
+            loaded = clock()
+        on_progress(f"measuring {stage}", number, _expected_rounds(plan, number, clock() - began))
+    on_progress(f"measuring {stage}", number, number)
+    host.unload(running)
+    state["after"] = host.conditions()
+    found = estimate(visits, sentinel=sentinel, reference_ms=reference_ms, target=plan.target, conditions=state)
+    return replace(found, refused=refused)
 
 
-def summarize(
-    rounds: Mapping[int, Sequence[float]], *, quantile: float, conditions: Mapping[str, Any] | None = None
-) -> Measurement:
-    """The estimate from the samples of one model: a low quantile over rounds of the median of each visit.
+def _load(
+    host: Host,
+    models: Mapping[str, Path],
+    rng: np.random.Generator,
+    *,
+    on_progress: OnProgress = silent,
+    stage: str = "",
+) -> dict[str, str]:
+    """Loads models in random order; those that are refused, each with what the runtime says."""
+    names = list(models)
+    shuffled = {names[place]: models[names[place]] for place in rng.permutation(len(names))}
+    refused = {}
+    for done, (name, refusal) in enumerate(host.load(shuffled), start=1):
+        if refusal is not None:
+            refused[name] = refusal
+        on_progress(stage, done, len(models))
+    return refused
 
-    The interval is the percentile bootstrap over rounds (1,000 resamples, fixed seed).
-    """
-    visits = [tuple(rounds[number]) for number in sorted(rounds)]
-    medians = np.array([np.median(visit) for visit in visits])
-    resamples = np.random.default_rng(0).integers(0, len(medians), size=(1000, len(medians)))
-    low, high = np.quantile(np.quantile(medians[resamples], quantile, axis=1), [0.025, 0.975])
-    latency = float(np.quantile(medians, quantile))
-    return Measurement(latency, (float(low), float(high)), tuple(visits), dict(conditions or {}))
+
+def _round(
+    host: Host,
+    models: Collection[str],
+    sentinel: str,
+    run_ms: Mapping[str, float],
+    plan: MeasurementPlan,
+    rng: np.random.Generator,
+) -> Iterator[tuple[str, list[float]]]:
+    """Visits all models in random order, the sentinel before every few others."""
+    others = [name for name in sorted(models) if name != sentinel]
+    order = [others[place] for place in rng.permutation(len(others))]
+    parts = [order[start : start + SENTINEL_EVERY] for start in range(0, max(1, len(order)), SENTINEL_EVERY)]
+    names = [name for part in parts for name in (sentinel, *part)]
+    requests = [(name, plan.runs_a_visit(run_ms[name])) for name in names]
+    yield from zip(names, host.visit(requests), strict=True)
 
 
-@contextlib.contextmanager
-def pinned(num_threads: int) -> Iterator[tuple[int, ...] | None]:
-    """Pins this thread, and the threads it starts inside, to the last `num_threads` cores that it may use.
+def warm_up(
+    host: Host, models: Collection[str], *, plan: MeasurementPlan, clock: Callable[[], float] = time.monotonic
+) -> dict[str, float]:
+    """Runs all models in turn until none gets faster; returns the fastest run of each in ms."""
+    names = sorted(models)
+    began = clock()
+    fastest = dict.fromkeys(names, math.inf)
+    for _ in range(MAX_WARMUPS):
+        before = dict(fastest)
+        for name, samples in zip(names, host.visit([(name, 1) for name in names]), strict=True):
+            fastest[name] = min(fastest[name], *samples)
+        steady = np.median([fastest[name] / before[name] for name in names]) > STEADY
+        if steady and clock() - began >= plan.warmup_seconds:
+            break
+    return fastest
 
-    Yields:
-        The cores, or None where the system cannot pin.
-    """
-    if not hasattr(os, "sched_setaffinity"):
-        yield None
-        return
-    before = os.sched_getaffinity(0)
-    chosen = sorted(before)[-num_threads:]
-    try:
-        os.sched_setaffinity(0, chosen)
-    except OSError:  # a container may forbid it
-        yield None
-        return
-    try:
-        yield tuple(chosen)
-    finally:
-        os.sched_setaffinity(0, before)
+
+def _expected_rounds(plan: MeasurementPlan, number: int, elapsed: float) -> int:
+    """How many rounds there may be in all, when `number` have taken `elapsed` seconds."""
+    if number < plan.rounds:
+        return plan.rounds
+    within = number + int(number * max(0.0, plan.seconds - elapsed) / max(elapsed, 1e-6))
+    return min(plan.max_rounds, max(number + 1, within))

@@ -1,6 +1,21 @@
-"""Latency tables: building them by measurement, storing them, and predicting a network's latency from one."""
+"""Latency tables: building them by measurement, proving and storing them, and predicting a network's latency from one."""
 
-from hwnas.latency.profiling import Profiler, profile_space
-from hwnas.latency.table import LatencyTable, TableIdentity, load_table, profile_command, table_path
+from hwnas.latency.calibration import Agreement, Calibration, Quality
+from hwnas.latency.profiling import CARRIERS, profile_space
+from hwnas.latency.stored_table import load_table, save_table
+from hwnas.latency.table import LatencyTable, MeasuredNetwork, TableIdentity, profile_command, table_path
 
-__all__ = ["LatencyTable", "Profiler", "TableIdentity", "load_table", "profile_command", "profile_space", "table_path"]
+__all__ = [
+    "CARRIERS",
+    "Agreement",
+    "Calibration",
+    "LatencyTable",
+    "MeasuredNetwork",
+    "Quality",
+    "TableIdentity",
+    "load_table",
+    "profile_command",
+    "profile_space",
+    "save_table",
+    "table_path",
+]

@@ -1,32 +1,41 @@
-"""Building a latency table: every operator of a space measured on a device, as it costs inside a network.
+"""Building a latency table: operators and networks measured on a device, and costs made of them.
 
-The models that are measured, and what is subtracted from their latencies, are described in `probes`.
+The operators are measured between contexts (see `models`), the carriers and the networks of the calibration whole. Costs
+come from the carriers (see `regression`), the calibration and the proof from networks that no cost was fitted on. All
+samples lie in a journal beside the table until the table is whole, so that a stopped profiling goes on where it was.
 """
 
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from hwnas.devices import Device, Measurement, MeasurementPlan, Session, fingerprint, measure, pinned, summarize
-from hwnas.devices.environment import conditions
-from hwnas.devices.measurement import Samples, warm_up
-from hwnas.errors import SettingsError
-from hwnas.files import JsonLines, exclusive
-from hwnas.latency.probes import export_probes, sides_of
-from hwnas.latency.table import LatencyTable, TableIdentity, load_table, profile_command
-from hwnas.progress import OnProgress, silent
-from hwnas.spaces import Operator, SearchSpace
+import numpy as np
 
-__all__ = ["PRECISIONS", "Profiler", "profile_space"]
+from hwnas.devices import Device, Host, Measurement, MeasurementPlan, connect
+from hwnas.errors import DeviceError, SettingsError, UnknownNameError
+from hwnas.exporters import PRECISIONS
+from hwnas.files import exclusive
+from hwnas.latency.costing import with_calibration, with_rows
+from hwnas.latency.models import MeasuredModels, choose_networks, median_network, network_name
+from hwnas.latency.phases import Phase, Phases
+from hwnas.latency.stored_table import load_table, save_table
+from hwnas.latency.table import LatencyTable, TableIdentity, profile_command
+from hwnas.progress import OnProgress, silent
+from hwnas.spaces import Architecture, Operator, SearchSpace
+
+__all__ = ["CARRIERS", "Profiler", "profile_space"]
 
 logger = logging.getLogger(__name__)
 
-PRECISIONS: Final = ("fp32",)
-JOURNAL_VERSION: Final = 1
+CARRIERS: Final = 32
+JOURNAL_VERSION: Final = 2
 MAX_BATCH: Final = 4096
+MAX_NETWORKS: Final = 10_000
+TRIED: Final = 8
+"""How many networks are drawn for each wanted one where the runtime refuses operators."""
 
 
 def profile_space(
@@ -36,11 +45,14 @@ def profile_space(
     path: Path,
     batch_size: int = 1,
     precision: str = "fp32",
+    carriers: int = CARRIERS,
+    calibration_networks: int = 0,
     plan: MeasurementPlan | None = None,
     seed: int = 0,
+    accept_stale: bool = False,
     on_progress: OnProgress = silent,
 ) -> LatencyTable:
-    """Measures the operators of `space` that the table at `path` lacks, and writes it.
+    """Measures what the table at `path` lacks, and writes it.
 
     A run that was stopped is gone on with: what it measured lies beside the table until the table is whole.
 
@@ -49,154 +61,188 @@ def profile_space(
         space: whose operators.
         path: the table's file.
         batch_size: images in one inference.
-        precision: of the models: "fp32".
+        precision: of the models: one of PRECISIONS.
+        carriers: random networks that costs are fitted on; 0: the operators' own measurements are the costs.
+        calibration_networks: further networks that calibrate and prove the table.
         plan: how long and how often to measure.
-        seed: of the random order.
-        on_progress: told of each export and each visit.
+        seed: of the random order and of the networks.
+        accept_stale: go on with a table that was measured in another environment.
+        on_progress: told of each export and each round.
 
     Raises:
-        SettingsError: a precision or batch size that cannot be measured.
-        MissingRuntimeError, DeviceError: the runtime is not there, or refuses an operator.
+        SettingsError, UnknownNameError: a precision, batch size or number that cannot be measured.
+        MissingRuntimeError, DeviceError: the runtime or the device is not there, or fails.
         TableMismatchError: the file at `path` is of another table, or its rows are of another environment.
         StoredFileError: the file at `path` is broken, or could not be written.
     """
-    if precision not in PRECISIONS:
-        raise SettingsError("precision", f"must be one of {', '.join(PRECISIONS)}", came=f"{precision!r} came")
-    if not 1 <= batch_size <= MAX_BATCH:
-        raise SettingsError("batch_size", f"must be from 1 to {MAX_BATCH}", came=f"{batch_size} came")
-    if not 0 <= seed < 2**63:
-        raise SettingsError("seed", "must be from 0 to 2^63 - 1", came=f"{seed} came")
+    _check_settings(precision, batch_size, carriers, calibration_networks, seed)
     identity = TableIdentity.of(device, space, batch_size=batch_size, precision=precision)
-    device.runtime.require()
     known = load_table(path) if path.exists() else None
     if known is not None:
         known.check_identity(identity, command=profile_command(identity, space))
-    operators = known.missing(space.all_operators()) if known else list(space.all_operators())
-    if known is not None and not operators:
-        known.check_fingerprint(fingerprint(device.runtime, num_threads=device.num_threads))
-        logger.info("Nothing to measure: %s has all %d operators", path, len(known.entries))
-        return known
-    profiler = Profiler(device, space, identity, path.with_suffix(".work"), plan or MeasurementPlan(), seed)
-    if known is not None:
-        known.check_fingerprint(profiler.fingerprint)
-    with exclusive(profiler.work_folder):
-        entries, contexts = profiler.run(operators, on_progress)
-    table = LatencyTable(
-        identity,
-        profiler.fingerprint,
-        {**(known.entries if known else {}), **entries},
-        {**(known.contexts if known else {}), **contexts},
-        path,
-    )
-    table.save(path)
-    shutil.rmtree(profiler.work_folder, ignore_errors=True)
+    with connect(device) as host:
+        if precision not in host.precisions:
+            raise DeviceError(
+                f"Runtime {device.runtimes[0]} on {device.name}",
+                f"must run {precision} models at their own speed",
+                came=f"it runs {', '.join(host.precisions)}",
+            )
+        fingerprint = host.fingerprint()
+        if known is not None and not accept_stale:
+            known.check_fingerprint(fingerprint)
+        work = Profiler(device, space, identity, host, fingerprint, path, plan or MeasurementPlan(), seed, on_progress)
+        with exclusive(work.folder):
+            table = work.extend(known, carriers, calibration_networks)
+    shutil.rmtree(work.folder, ignore_errors=True)
     return table
 
 
 @dataclass
 class Profiler:
-    """One profiling of operators on a device, able to go on where an earlier one was stopped.
+    """One profiling on a device that was reached, able to go on where an earlier one was stopped.
 
     Attributes:
-        device: where to measure.
+        device: where.
         space: whose operators.
         identity: of the table to be.
-        work_folder: where exported models and samples lie until the table is whole.
-        plan: how long and how often.
-        seed: of the random order.
+        host: the device, reached.
+        fingerprint: its environment.
+        path: the table's file.
+        plan: how long and how often to measure.
+        seed: of the random order and of the networks.
+        on_progress: told of each step.
     """
 
     device: Device
     space: SearchSpace
     identity: TableIdentity
-    work_folder: Path
+    host: Host
+    fingerprint: dict[str, Any]
+    path: Path
     plan: MeasurementPlan
-    seed: int = 0
-    fingerprint: dict[str, Any] = field(init=False)
+    seed: int
+    on_progress: OnProgress
 
-    def __post_init__(self) -> None:
-        self.fingerprint = fingerprint(self.device.runtime, num_threads=self.device.num_threads)
+    @property
+    def folder(self) -> Path:
+        """Where models and samples lie until the table is whole."""
+        return self.path.with_suffix(".work")
 
-    def run(
-        self, operators: Sequence[Operator], on_progress: OnProgress
-    ) -> tuple[dict[Operator, Measurement], dict[str, Measurement]]:
-        """The entries for `operators`, and the contexts that were subtracted."""
-        logger.info("%d distinct operators to measure on %s", len(operators), self.device.name)
-        journal, samples = self._open_journal(operators)
-        probes = export_probes(
-            operators, self.space, self.work_folder, batch_size=self.identity.batch_size, on_progress=on_progress
-        )
-        state = {"before": conditions()}
-        with pinned(self.device.num_threads):
-            runtime = self.device.runtime
-            sessions: dict[str, Session] = {}
-            for name, model_path in probes.items():
-                sessions[name] = runtime.load(model_path, num_threads=self.device.num_threads)
-                on_progress("loading", len(sessions), len(probes))
-            run_ms = warm_up(sessions, self.plan)
-            done = sum(map(len, samples.values())) / (self.plan.rounds * len(sessions))
-            seconds = self.plan.estimated_seconds(run_ms) * (1 - done)
-            resumed = f", {done:.0%} of it done already" if done else ""
-            logger.info(
-                "%d models in %d rounds: about %.0f s%s", len(sessions), self.plan.rounds, max(1.0, seconds), resumed
-            )
-            measure(
-                sessions,
-                plan=self.plan,
-                seed=self.seed,
-                run_ms=run_ms,
-                samples=samples,
-                on_visit=lambda name, number, taken: _keep(samples, journal, name, number, taken),
-                on_progress=on_progress,
-            )
-        return self._entries(operators, samples, {**state, "after": conditions()})
+    def extend(self, known: LatencyTable | None, carriers: int, calibration_networks: int) -> LatencyTable:
+        """`known` with the rows and the calibration that it lacks, stored."""
+        table = known or LatencyTable(self.identity, self.fingerprint, {})
+        operators = [one for one in table.missing(self.space.all_operators()) if one not in table.refused]
+        proven = sum(one.role == "calibration" for one in table.networks)
+        if known is not None and not operators and calibration_networks <= proven:
+            logger.info("Nothing to measure: %s has all %d operators", self.path, len(table.entries))
+            return table
+        self._open(operators, carriers, calibration_networks)
+        measured: Mapping[str, Measurement] = {}
+        if operators:
+            table, measured = self._measure_operators(table, operators)
+            operators = [one for one in operators if one not in table.refused]
+        carrying = self._draw(table, 0 if table.entries else carriers, 0, {})
+        calibrating = self._draw(table, calibration_networks, 1, carrying)
+        table, latencies = self._measure_networks(table, "networks", [*carrying, *calibrating])
+        if operators:
+            found = {one: latencies[one] for one in carrying if one in latencies}
+            table = with_rows(table, self.space, operators, measured=measured, carriers=found)
+        proof = {one: latencies[one] for one in calibrating if one in latencies}
+        if proof:
+            table, again = self._measure_networks(table, "networks again", list(proof))
+            table = with_calibration(table, self.space, proof, again=again)
+        return save_table(table, self.path)
 
-    def _entries(
-        self, operators: Sequence[Operator], samples: Samples, state: Mapping[str, Any]
-    ) -> tuple[dict[Operator, Measurement], dict[str, Measurement]]:
-        measured = {
-            name: summarize(rounds, quantile=self.plan.quantile, conditions=state) for name, rounds in samples.items()
-        }
-        sides = {operator: sides_of(operator, self.space) for operator in operators}
-        entries = {operator: _less_half(measured[operator.key], measured, sides[operator]) for operator in operators}
-        return entries, {name: measured[name] for names in sides.values() for name in names}
-
-    def _open_journal(self, operators: Sequence[Operator]) -> tuple[JsonLines, Samples]:
-        """The samples that a stopped run has left, if it measured the same in the same environment."""
-        journal = JsonLines(self.work_folder / "samples.jsonl")
+    def _open(self, operators: Sequence[Operator], carriers: int, calibration_networks: int) -> None:
         header = {
             "schema_version": JOURNAL_VERSION,
             "identity": asdict(self.identity) | {"input_shape": list(self.identity.input_shape)},
             "fingerprint": self.fingerprint,
             "operators": [operator.key for operator in operators],
-            "plan": vars(self.plan) | {"seed": self.seed},
+            "networks": [carriers, calibration_networks],
+            "plan": asdict(self.plan) | {"seed": self.seed},
         }
-        lines = journal.repair()
-        if lines and lines[0] != header:
-            logger.warning("Starting afresh: what lies in %s was measured otherwise", self.work_folder)
-            shutil.rmtree(self.work_folder)
-            lines = []
-        if not lines:
-            journal.append(header)
-        samples: Samples = {}
-        for line in lines[1:]:
-            samples.setdefault(line["model"], {})[line["round"]] = line["samples_ms"]
-        return journal, samples
+        self._phases = Phases(
+            self.host,
+            self.folder / "samples.jsonl",
+            header=header,
+            plan=self.plan,
+            seed=self.seed,
+            on_progress=self.on_progress,
+        )
+        self._models = MeasuredModels(
+            self.space,
+            self.folder,
+            batch_size=self.identity.batch_size,
+            precision=self.identity.precision,
+            symmetric=self.host.symmetric_int8,
+        )
+
+    def _draw(
+        self, table: LatencyTable, count: int, stream: int, without: Iterable[Architecture]
+    ) -> list[Architecture]:
+        """Networks in which no operator occurs that the runtime refuses."""
+        if not count:
+            return []
+        drawn = choose_networks(
+            self.space,
+            count if not table.refused else TRIED * count,
+            rng=np.random.default_rng([self.seed, stream]),
+            without=[*without, median_network(self.space)],
+        )
+        return [one for one in drawn if not table.refused.keys() & set(self.space.operators(one))][:count]
+
+    def _measure_operators(
+        self, table: LatencyTable, operators: Sequence[Operator]
+    ) -> tuple[LatencyTable, Mapping[str, Measurement]]:
+        """The latencies of operators between their contexts, and of the contexts; `table` with those that are refused."""
+        logger.info("%d distinct operators to measure on %s", len(operators), self.device.name)
+        paths = self._models.probes(operators, self.on_progress)
+        keys = {operator.key: operator for operator in operators}
+        contexts = [name for name in paths if name not in keys]
+        sentinel = contexts[len(contexts) // 2] if contexts else operators[0].key
+        phase = self._phases.run("operators", paths, sentinel=sentinel, reference_ms=table.sentinels_ms.get(sentinel))
+        for name, why in phase.refused.items():
+            if name in contexts:
+                raise DeviceError(f"Runtime {self.identity.runtime}", f"must run {name}", came=f"it says: {why}")
+            logger.warning("%s refuses %s: %s", self.identity.runtime, name, why)
+        refused = {keys[name]: why for name, why in phase.refused.items()}
+        return self._noting(table, phase, sentinel, refused), phase.measurements
+
+    def _measure_networks(
+        self, table: LatencyTable, stage: str, architectures: Sequence[Architecture]
+    ) -> tuple[LatencyTable, dict[Architecture, Measurement]]:
+        """The latencies of networks, at the speed of those that `table` knows; those that are refused are left out."""
+        if not architectures:
+            return table, {}
+        middle = median_network(self.space)
+        sentinel = network_name(middle)
+        paths = self._models.networks([middle, *architectures], self.on_progress)
+        phase = self._phases.run(stage, paths, sentinel=sentinel, reference_ms=table.sentinels_ms.get(sentinel))
+        names = {network_name(one): one for one in architectures}
+        found = {names[name]: one for name, one in phase.measurements.items() if name in names}
+        return self._noting(table, phase, sentinel, {}), found
+
+    @staticmethod
+    def _noting(table: LatencyTable, phase: Phase, sentinel: str, refused: Mapping[Operator, str]) -> LatencyTable:
+        """`table` with what `phase` has seen besides latencies."""
+        return replace(
+            table,
+            refused={**table.refused, **refused},
+            sentinels_ms={sentinel: phase.measurements[sentinel].latency_ms, **table.sentinels_ms},
+            flags=(*table.flags, *phase.flags),
+        )
 
 
-def _keep(samples: Samples, journal: JsonLines, name: str, number: int, taken: list[float]) -> None:
-    samples.setdefault(name, {})[number] = taken
-    journal.append({"model": name, "round": number, "samples_ms": taken}, sync=False)
-
-
-def _less_half(whole: Measurement, measured: Mapping[str, Measurement], sides: Sequence[str]) -> Measurement:
-    """`whole` less half of each of `sides`; the intervals are added as independent errors."""
-    latency = whole.latency_ms
-    below = (whole.latency_ms - whole.ci95_ms[0]) ** 2
-    above = (whole.ci95_ms[1] - whole.latency_ms) ** 2
-    for side in (measured[name] for name in sides):
-        latency -= side.latency_ms / 2
-        below += ((side.ci95_ms[1] - side.latency_ms) / 2) ** 2
-        above += ((side.latency_ms - side.ci95_ms[0]) / 2) ** 2
-    conditions_with = {**whole.conditions, "half_subtracted": list(sides)}
-    return Measurement(latency, (latency - below**0.5, latency + above**0.5), whole.samples_ms, conditions_with)
+def _check_settings(precision: str, batch_size: int, carriers: int, calibration_networks: int, seed: int) -> None:
+    if precision not in PRECISIONS:
+        raise UnknownNameError("precision", precision, PRECISIONS)
+    limits = {
+        "batch_size": (batch_size, 1, MAX_BATCH),
+        "carriers": (carriers, 0, MAX_NETWORKS),
+        "calibration_networks": (calibration_networks, 0, MAX_NETWORKS),
+        "seed": (seed, 0, 2**63 - 1),
+    }
+    for name, (value, low, high) in limits.items():
+        if not low <= value <= high:
+            raise SettingsError(name, f"must be from {low} to {high}", came=f"{value} came")

@@ -3,19 +3,17 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from hwnas.devices import Device, Measurement
-from hwnas.errors import StoredFileError, TableIncompleteError, TableMismatchError
-from hwnas.files import read_json, write_json
+from hwnas.errors import TableIncompleteError, TableMismatchError
+from hwnas.latency.calibration import Calibration, Quality
 from hwnas.spaces import Operator, SearchSpace
 
-__all__ = ["LatencyTable", "TableIdentity", "load_table", "profile_command", "table_path"]
-
-SCHEMA_VERSION: Final = 1
+__all__ = ["LatencyTable", "MeasuredNetwork", "TableIdentity", "profile_command", "table_path"]
 
 
 @dataclass(frozen=True)
@@ -55,14 +53,43 @@ class TableIdentity:
 
 
 @dataclass(frozen=True)
+class MeasuredNetwork:
+    """A whole network that was measured for a table.
+
+    Attributes:
+        role: "carrier" where rows were fitted on it, "calibration" where not.
+        choices: of its architecture.
+        found: its latency.
+        sum_ms: the sum of its rows; of a carrier by rows that were fitted on the others.
+        predicted_ms: the prediction without it: calibrated by the others where it is of the calibration.
+        again_ms: its latency measured a second time, None where it was not.
+    """
+
+    role: Literal["carrier", "calibration"]
+    choices: tuple[int, ...]
+    found: Measurement
+    sum_ms: float
+    predicted_ms: float
+    again_ms: float | None = None
+
+
+@dataclass(frozen=True)
 class LatencyTable:
-    """Measured latencies of operators.
+    """Measured latencies of operators, and what whole networks say of them.
 
     Attributes:
         identity: what it was measured for.
         fingerprint: the environment in which it was measured.
-        entries: for each operator what it adds to a network's latency.
+        entries: for each operator what it adds to a network's latency, before calibration.
         contexts: the measured surroundings that were subtracted from the entries' samples, by name.
+        networks: the whole networks that were measured for it.
+        weights: what one unit of each feature costs, of those that rows are built up from; see `regression`.
+        calibration: from a sum of rows to a prediction.
+        quality: the proof, None where no networks were measured to prove it.
+        refused: the operators that the runtime refuses, each with what it says.
+        sentinels_ms: what the sentinel of each kind of measurement took, which ties later measurements to this table.
+        flags: what speaks against trusting it, a sentence each.
+        source: how it came to be: "profiled", "adapted from …", "imported from …".
         path: where it is stored.
     """
 
@@ -70,38 +97,72 @@ class LatencyTable:
     fingerprint: Mapping[str, Any]
     entries: Mapping[Operator, Measurement]
     contexts: Mapping[str, Measurement] = field(default_factory=dict)
+    networks: tuple[MeasuredNetwork, ...] = ()
+    weights: Mapping[str, float] = field(default_factory=dict)
+    calibration: Calibration = field(default_factory=Calibration)
+    quality: Quality | None = None
+    refused: Mapping[Operator, str] = field(default_factory=dict)
+    sentinels_ms: Mapping[str, float] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+    source: str = "profiled"
     path: Path | None = None
 
     def predict_ms(self, operators: Iterable[Operator]) -> float:
         """The latency of a network of these operators, in ms. Raises TableIncompleteError."""
         listed = list(operators)
-        self.require(listed)
-        return float(sum(self.entries[operator].latency_ms for operator in listed))
+        return float(self.costs(listed).sum() + self.calibration.overhead_ms)
+
+    def interval_ms(self, operators: Iterable[Operator], *, level: float = 0.9) -> tuple[float, float] | None:
+        """The prediction interval of a network of these operators, in ms; None where the table was never calibrated.
+
+        Raises:
+            TableIncompleteError: rows are missing.
+        """
+        predicted, half = self.predict_ms(operators), self.calibration.half_width(level)
+        return None if half is None else (predicted * (1 - half), predicted * (1 + half))
 
     def missing(self, operators: Iterable[Operator]) -> list[Operator]:
         """Those of `operators` that the table does not have, in order, each once."""
         return [operator for operator in dict.fromkeys(operators) if operator not in self.entries]
 
     def costs(self, operators: Sequence[Operator], *, command: str | None = None) -> npt.NDArray[np.float64]:
-        """The latency of each of `operators` in ms, as a vector; `command` is what would measure missing ones.
+        """What each of `operators` adds to a prediction in ms, as a vector; the overhead of a call comes on top, once.
+
+        Args:
+            operators: the operators.
+            command: what would measure missing ones, for the error.
 
         Raises:
             TableIncompleteError: rows are missing.
         """
         self.require(operators, command=command)
-        return np.array([self.entries[operator].latency_ms for operator in operators])
+        rows = np.array([self.entries[operator].latency_ms for operator in operators])
+        return self.calibration.scale * rows + self.calibration.per_operator_ms
 
     def require(self, operators: Sequence[Operator], *, command: str | None = None) -> None:
         """Raises TableIncompleteError where rows are missing; `command` is what would measure them."""
         missing = self.missing(operators)
-        if missing:
-            total = len(dict.fromkeys(operators))
+        if not missing:
+            return
+        where, must = (
+            f"Table {self.path or ''}".strip(),
+            f"must have a row for each of the {len(dict.fromkeys(operators))} operators",
+        )
+        refused = [operator for operator in missing if operator in self.refused]
+        if refused:
             raise TableIncompleteError(
-                f"Table {self.path or ''}".strip(),
-                f"must have a row for each of the {total} operators",
-                came=f"{len(missing)} are missing (the first: {missing[0]})",
-                do=f"Measure them: {command or profile_command(self.identity)}",
+                where,
+                must,
+                came=f"{self.identity.runtime} refuses {len(refused)} of them, such as {refused[0]}: "
+                + self.refused[refused[0]],
+                do="Choose another runtime, or a space without such operators",
             )
+        raise TableIncompleteError(
+            where,
+            must,
+            came=f"{len(missing)} are missing (the first: {missing[0]})",
+            do=f"Measure them: {command or profile_command(self.identity)}",
+        )
 
     def check_identity(self, wanted: TableIdentity, *, command: str | None = None) -> None:
         """Raises TableMismatchError where the table was measured for something else than `wanted`."""
@@ -115,59 +176,24 @@ class LatencyTable:
                     do=f"Move the file away and measure it: {command or profile_command(wanted)}",
                 )
 
+    def changes(self, present: Mapping[str, Any]) -> list[str]:
+        """What of the environment differs from `present`: "governor was powersave and is performance"."""
+        return [
+            f"{name} was {self.fingerprint.get(name)} and is {present.get(name)}"
+            for name in sorted({*self.fingerprint, *present})
+            if self.fingerprint.get(name) != present.get(name)
+        ]
+
     def check_fingerprint(self, present: Mapping[str, Any]) -> None:
         """Raises TableMismatchError where the table was measured in another environment than `present`."""
-        for name in sorted({*self.fingerprint, *present}):
-            before, now = self.fingerprint.get(name), present.get(name)
-            if before != now:
-                raise TableMismatchError(
-                    f"Table {self.path or ''}".strip(),
-                    "must be of this environment",
-                    came=f"it was measured with {name}={before} and here is {name}={now}",
-                    do="Move the file away to measure anew, or use it where it was measured",
-                )
-
-    def save(self, path: Path) -> None:
-        """Writes the table atomically, samples included. Raises StoredFileError."""
-        document = {
-            "schema_version": SCHEMA_VERSION,
-            **asdict(self.identity),
-            "fingerprint": dict(self.fingerprint),
-            "contexts": {name: _measurement_to_json(value) for name, value in self.contexts.items()},
-            "entries": [
-                {"operator": operator.to_json(), **_measurement_to_json(value)}
-                for operator, value in self.entries.items()
-            ],
-        }
-        write_json(path, document, indent=None)
-
-
-def load_table(path: Path) -> LatencyTable:
-    """Reads the table at `path`. Raises StoredFileError that says which entry is wrong."""
-    document = read_json(path, kind="latency table", schema_version=SCHEMA_VERSION)
-    names = TableIdentity.__dataclass_fields__
-    absent = [key for key in (*names, "fingerprint", "entries", "contexts") if key not in document]
-    if absent:
-        raise StoredFileError(str(path), "must be a latency table", came=f"it lacks {', '.join(absent)}")
-    for key, kind in (("fingerprint", dict), ("entries", list), ("contexts", dict)):
-        if not isinstance(document[key], kind):
-            raise StoredFileError(
-                f"{path}: {key}", f"must be a {kind.__name__}", came=f"it is a {type(document[key]).__name__}"
+        changes = self.changes(present)
+        if changes:
+            raise TableMismatchError(
+                f"Table {self.path or ''}".strip(),
+                "must be of this environment",
+                came=f"it is stale: {', '.join(changes)}",
+                do="Move the file away to measure anew, or go on with it as it is by --accept-stale",
             )
-    identity = _identity_from_json(document, path)
-    entries: dict[Operator, Measurement] = {}
-    for number, entry in enumerate(document["entries"]):
-        where = f"{path}: entry {number}"
-        operator = Operator.from_json(
-            entry["operator"] if isinstance(entry, dict) and "operator" in entry else {}, where
-        )
-        if operator in entries:
-            raise StoredFileError(where, "must be the only row of its operator", came=f"{operator} stands twice")
-        entries[operator] = _measurement_from_json(entry, where)
-    contexts = {
-        name: _measurement_from_json(entry, f"{path}: context {name}") for name, entry in document["contexts"].items()
-    }
-    return LatencyTable(identity, document["fingerprint"], entries, contexts, path)
 
 
 def table_path(folder: Path, identity: TableIdentity, space: SearchSpace) -> Path:
@@ -187,6 +213,8 @@ def profile_command(identity: TableIdentity, space: SearchSpace | None = None) -
     if space is not None:
         command += f" --num-classes {space.num_classes}"
         command += "".join(f" --space-option {name}={_option(value)}" for name, value in space.options.items())
+    if identity.precision != "fp32":
+        command += f" --precision {identity.precision}"
     if identity.batch_size != 1:
         command += f" --batch-size {identity.batch_size}"
     return command
@@ -194,47 +222,6 @@ def profile_command(identity: TableIdentity, space: SearchSpace | None = None) -
 
 def _option(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:g}"
-
-
-def _identity_from_json(document: Mapping[str, Any], path: Path) -> TableIdentity:
-    """Reads the keys of TableIdentity. Raises StoredFileError."""
-    found = {name: document[name] for name in TableIdentity.__dataclass_fields__}
-    shape = found["input_shape"]
-    whole = isinstance(shape, list) and len(shape) == 3
-    for number in (*(shape if whole else ()), found["batch_size"], found["num_threads"]):
-        whole = whole and isinstance(number, int) and not isinstance(number, bool) and number > 0
-    whole = whole and all(isinstance(found[name], str) for name in ("device", "runtime", "precision", "space"))
-    if not whole:
-        raise StoredFileError(str(path), "must say what it was measured for", came=f"it says {found}")
-    return TableIdentity(**{**found, "input_shape": tuple(shape)})
-
-
-def _measurement_to_json(measurement: Measurement) -> dict[str, Any]:
-    return {
-        "latency_ms": measurement.latency_ms,
-        "ci95_ms": list(measurement.ci95_ms),
-        "samples_ms": [list(visit) for visit in measurement.samples_ms],
-        "conditions": dict(measurement.conditions),
-    }
-
-
-def _measurement_from_json(entry: Mapping[str, Any], where: str) -> Measurement:
-    try:
-        latency, (low, high) = float(entry["latency_ms"]), map(float, entry["ci95_ms"])
-        samples = tuple(tuple(float(sample) for sample in visit) for visit in entry["samples_ms"])
-        sound = bool(np.isfinite([latency, low, high]).all() and low <= latency <= high and samples)
-        conditions = dict(entry["conditions"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise StoredFileError(
-            where, "must have latency_ms, ci95_ms, samples_ms and conditions", came=f"reading it says: {error!r}"
-        ) from error
-    if not sound:
-        raise StoredFileError(
-            where,
-            "must have a finite latency_ms inside its ci95_ms, and samples",
-            came=f"it has {latency} in [{low}, {high}] from {len(samples)} visits",
-        )
-    return Measurement(latency, (low, high), samples, conditions)
 
 
 def _shown(value: Any) -> str:

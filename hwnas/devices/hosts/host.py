@@ -31,6 +31,11 @@ class Host(ABC):
     def precisions(self) -> tuple[str, ...]:
         """The precisions of models that the runtime there runs at their own speed ("fp32", "fp16", "int8")."""
 
+    @property
+    def symmetric_int8(self) -> bool:
+        """Whether the runtime there wants int8 activations without a zero point."""
+        return False
+
     @abstractmethod
     def fingerprint(self) -> dict[str, Any]:
         """What must be the same for two measurements to be comparable; see `hwnas.devices.fingerprint`."""

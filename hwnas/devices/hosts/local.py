@@ -47,6 +47,11 @@ class LocalHost(Host):
         """Those of the runtime."""
         return self._runtime.precisions
 
+    @property
+    def symmetric_int8(self) -> bool:
+        """As the runtime wants them."""
+        return self._runtime.symmetric_int8
+
     def fingerprint(self) -> dict[str, Any]:
         """This machine's, with this runtime."""
         return fingerprint(self._runtime, num_threads=self._num_threads)

@@ -51,6 +51,11 @@ class Runtime(ABC):
         return ("fp32",)
 
     @property
+    def symmetric_int8(self) -> bool:
+        """Whether it wants int8 activations without a zero point, as TensorRT does."""
+        return False
+
+    @property
     def properties(self) -> dict[str, Any]:
         """What else its latencies depend on here, for the fingerprint of a table: a GPU's name, its driver."""
         return {}

@@ -1,0 +1,151 @@
+"""The phases of a profiling: models loaded on a device, measured together, and every visit kept in a journal.
+
+Where a device has too little memory for all models of a phase, they are measured in groups that the sentinel ties
+together.
+"""
+
+import logging
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from hwnas.devices import Host, Measurement, MeasurementPlan, Visited, measure
+from hwnas.files import JsonLines
+from hwnas.progress import OnProgress
+
+__all__ = ["Phase", "Phases"]
+
+logger = logging.getLogger(__name__)
+
+MEMORY_A_BYTE: Final = 3.0
+"""Bytes of memory that a loaded model takes for each byte of its file: the weights as read and as laid out anew."""
+MEMORY_SHARE: Final = 0.6
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What a phase has found.
+
+    Attributes:
+        measurements: the latency of each model that runs.
+        refused: the models that the runtime refuses, each with what it says.
+        flags: what was seen of the machine.
+    """
+
+    measurements: Mapping[str, Measurement]
+    refused: Mapping[str, str]
+    flags: tuple[str, ...]
+
+
+class Phases:
+    """Measures on a host, and keeps every visit.
+
+    Args:
+        host: the device, reached.
+        journal: the file of visits.
+        header: what the visits are of; a journal of something else is thrown away, with its folder.
+        plan: how long and how often to measure in each phase.
+        seed: of the random order.
+        on_progress: told of each step.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        journal: Path,
+        *,
+        header: Mapping[str, Any],
+        plan: MeasurementPlan,
+        seed: int,
+        on_progress: OnProgress,
+    ) -> None:
+        self._host = host
+        self._plan = plan
+        self._seed = seed
+        self._on_progress = on_progress
+        self._journal = JsonLines(journal)
+        lines = self._journal.repair()
+        if lines and lines[0] != header:
+            logger.warning("Starting afresh: what lies in %s was measured otherwise", journal.parent)
+            shutil.rmtree(journal.parent)
+            lines = []
+        if not lines:
+            self._journal.append(header)
+        self._visits: dict[str, list[Visited]] = {}
+        for line in lines[1:]:
+            visit = Visited(line["model"], line["round"], tuple(line["samples_ms"]), line["call"])
+            self._visits.setdefault(line["phase"], []).append(visit)
+
+    def run(self, name: str, models: Mapping[str, Path], *, sentinel: str, reference_ms: float | None = None) -> Phase:
+        """Measures `models` together; what an earlier, stopped call has measured counts.
+
+        Args:
+            name: of the phase, shown to a person.
+            models: the files by name.
+            sentinel: the one of them that ties phases together.
+            reference_ms: what it took when the latencies were measured at whose speed these are wanted.
+
+        Raises:
+            MissingRuntimeError, DeviceError: the runtime or the device is not there, or refuses the sentinel.
+        """
+        groups = self._groups(models, sentinel)
+        plan = replace(self._plan, seconds=self._plan.seconds / len(groups))
+        found: dict[str, Measurement] = {}
+        refused: dict[str, str] = {}
+        flags: list[str] = []
+        for number, group in enumerate(groups):
+            phase = name if len(groups) == 1 else f"{name} {number + 1}/{len(groups)}"
+            estimates = measure(
+                self._host,
+                {one: models[one] for one in group},
+                plan=plan,
+                sentinel=sentinel,
+                reference_ms=reference_ms,
+                seed=self._seed,
+                earlier=self._visits.get(phase, []),
+                on_visit=self._keeper(phase),
+                on_progress=self._on_progress,
+                stage=phase,
+            )
+            refused.update(estimates.refused)
+            if reference_ms is None:
+                reference_ms = estimates.measurements[sentinel].latency_ms
+            found = {**estimates.measurements, **found}
+            flags += [f"{phase}: {flag}" for flag in estimates.flags]
+            unsettled = sum(bool(one.flags) for one in estimates.measurements.values())
+            if unsettled:
+                flags.append(
+                    f"{phase}: {unsettled} of {len(estimates.measurements)} models did not settle within "
+                    f"±{plan.target:.0%} in {plan.seconds:.0f} s"
+                )
+        for flag in flags:
+            logger.warning("%s", flag)
+        return Phase(found, refused, tuple(flags))
+
+    def _keeper(self, phase: str) -> Callable[[Visited], None]:
+        def keep(visit: Visited) -> None:
+            line = {"phase": phase, "model": visit.model, "round": visit.round, "call": visit.call}
+            self._journal.append({**line, "samples_ms": list(visit.samples_ms)}, sync=False)
+
+        return keep
+
+    def _groups(self, models: Mapping[str, Path], sentinel: str) -> list[list[str]]:
+        """The models in groups that the device's memory holds, the sentinel in each."""
+        available = self._host.conditions().get("memory_available_bytes")
+        if available is None:
+            return [list(models)]
+        sizes = {name: MEMORY_A_BYTE * path.stat().st_size for name, path in models.items()}
+        room = MEMORY_SHARE * available - sizes[sentinel]
+        groups: list[list[str]] = [[sentinel]]
+        taken = 0.0
+        for name in models:
+            if name == sentinel:
+                continue
+            if taken + sizes[name] > room and len(groups[-1]) > 1:
+                groups.append([sentinel])
+                taken = 0.0
+            groups[-1].append(name)
+            taken += sizes[name]
+        return groups
