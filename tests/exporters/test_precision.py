@@ -117,12 +117,14 @@ def quantize_static(model, folder, batches, **more):
 
 
 def assert_same_model(found, expected):
+    """The same graph and weights; ranges as near as sums on one thread and on all of the machine's can be."""
     assert list(found.graph.node) == list(expected.graph.node)
     ours, theirs = tensors(found), tensors(expected)
     assert ours.keys() == theirs.keys()
     for name, value in theirs.items():
-        assert ours[name].dtype == value.dtype, name
-        np.testing.assert_array_equal(ours[name], value, err_msg=name)
+        assert (ours[name].dtype, ours[name].shape) == (value.dtype, value.shape), name
+        slack = {"rtol": 1e-5, "atol": value.dtype.kind in "iu"} if value.dtype != np.int8 else {"rtol": 0}
+        np.testing.assert_allclose(ours[name].astype(float), value.astype(float), err_msg=name, **slack)
 
 
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
@@ -327,6 +329,17 @@ class TestInt8:
         assert large["input_scale"] == pytest.approx(4 * small["input_scale"])
         with_calibration = to_precision(network, "int8", calibration=images(4))
         assert correlation(with_calibration, network, images(4)) > 0.98
+
+    @pytest.mark.parametrize("method", ["percentile", "entropy"])
+    def test_histograms_cut_off_an_outlier(self, operators, method):
+        batches = images(40)
+        batches[-1][0, 0, 0, 0] = 100
+        scales = {
+            way: tensors(to_precision(operators[0], "int8", calibration=batches, method=way))["input_scale"]
+            for way in ("minmax", method)
+        }
+        assert scales["minmax"] > 100 / 255
+        assert scales[method] < scales["minmax"] / 4
 
     def test_what_has_nothing_to_quantise_stays_as_it_is(self):
         ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2]) for name in ("input", "output")]
