@@ -4,11 +4,7 @@ One export takes half a second or more whatever the module's size, so the hundre
 together as one graph and cut apart, and a chain of operators is joined from their graphs.
 """
 
-import contextlib
-import logging
-import os
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hwnas.errors import ExportError
+from hwnas.exporters.quiet import quiet, root_reason
 from hwnas.files import replacing
 
 __all__ = ["chain_models", "export_many", "export_onnx", "save_onnx"]
@@ -137,13 +134,13 @@ def _export(module: nn.Module, examples: tuple[Tensor, ...], inputs: list[str], 
     was_training = {part: part.training for part in module.modules()}
     module.eval()
     try:
-        with _quiet():
+        with quiet():
             program = torch.onnx.export(
                 module, examples, dynamo=True, verbose=False, input_names=inputs, output_names=outputs
             )
     except Exception as error:  # the exporter lets errors of every kind through
         raise ExportError(
-            f"{type(module).__name__}", "must export to ONNX", came=f"torch says: {_reason(error)}"
+            f"{type(module).__name__}", "must export to ONNX", came=f"torch says: {root_reason(error)}"
         ) from error
     finally:
         for part, training in was_training.items():
@@ -153,13 +150,6 @@ def _export(module: nn.Module, examples: tuple[Tensor, ...], inputs: list[str], 
     model: onnx.ModelProto = program.model_proto
     _forget_sources(model)
     return model
-
-
-def _reason(error: BaseException) -> str:
-    """The first line of what lies at the root of an error of the exporter, which wraps it in advice."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _forget_sources(model: onnx.ModelProto) -> None:
@@ -183,18 +173,3 @@ def _rename_ends(model: onnx.ModelProto, given: str, returned: str) -> None:
         node.output[:] = ["output" if name == returned else name for name in node.output]
     model.graph.input[0].name = "input"
     model.graph.output[0].name = "output"
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silences the exporter's own warnings, log lines and progress text: what matters of them is in its errors."""
-    disabled = logging.root.manager.disable
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore")
-        nowhere = stack.enter_context(Path(os.devnull).open("w"))
-        stack.enter_context(contextlib.redirect_stdout(nowhere))
-        stack.enter_context(contextlib.redirect_stderr(nowhere))
-        stack.callback(logging.disable, disabled)
-        logging.disable(logging.CRITICAL)
-        yield

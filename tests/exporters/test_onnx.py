@@ -253,4 +253,5 @@ def test_an_exporter_that_returns_nothing(monkeypatch, parts):
 
 
 def test_public_names():
-    assert exporters.__all__ == ["chain_models", "export_many", "export_onnx", "save_onnx"]
+    names = ["PRECISIONS", "chain_models", "export_many", "export_onnx", "save_onnx", "to_precision"]
+    assert exporters.__all__ == names
