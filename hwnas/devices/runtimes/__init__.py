@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Final
 
+from hwnas.devices.runtimes.ncnn import Ncnn
 from hwnas.devices.runtimes.onnxruntime import OnnxRuntime, providers_of_build
 from hwnas.devices.runtimes.openvino import OpenVino
 from hwnas.devices.runtimes.runtime import Runtime, RuntimeFactory, Session
@@ -28,6 +29,7 @@ RUNTIMES: Final[dict[str, RuntimeFactory]] = {
     "openvino-npu": partial(OpenVino, "NPU"),
     "tensorrt": partial(TensorRt, "tensorrt"),
     "tensorrt-rtx": partial(TensorRt, "tensorrt_rtx"),
+    "ncnn-cpu": Ncnn,
 }
 """The built-in runtimes by name. Plug-ins add theirs through the entry-point group "hwnas.runtimes"."""
 
