@@ -15,6 +15,7 @@ Where the library is not installed, the checks that need it are skipped and the 
 run here must say so, not fail.
 """
 
+import json
 import math
 import subprocess
 import sys
@@ -88,6 +89,12 @@ class RuntimeContract:
         assert runtime.install_hint.strip()
         assert "\n" not in runtime.install_hint
 
+    def test_what_it_says_of_itself_can_be_stored(self, runtime: Runtime) -> None:
+        """The precisions are some of those there are, and the properties are text and numbers, for a table's file."""
+        assert runtime.precisions
+        assert set(runtime.precisions) <= {"fp32", "fp16", "int8"}
+        assert json.loads(json.dumps(runtime.properties)) == runtime.properties
+
     def test_its_module_does_not_import_its_library(self, runtime: Runtime) -> None:
         """A machine without the library can still list the runtime."""
         if self.library is None:
@@ -147,6 +154,15 @@ class RuntimeContract:
             session.time_ms(1)
             _assert_close(session.run([image_BCHW]), _expected(model, [image_BCHW]), self.tolerance)
 
+    def test_fifty_sessions_are_alive_at_once(self, installed: Runtime, tmp_path: Path) -> None:
+        """Their threads sleep while others run: a session costs its own time alone."""
+        path = _write(network_model(), tmp_path)
+        sessions = [installed.load(path, num_threads=1) for _ in range(50)]
+        assert all(session.time_ms(1)[0] > 0 for session in sessions)
+        image_BCHW = _random((1, CHANNELS, SIDE, SIDE))
+        _assert_close(sessions[0].run([image_BCHW]), sessions[-1].run([image_BCHW]), self.tolerance)
+        assert json.loads(json.dumps(sessions[0].properties)) == sessions[0].properties
+
     @pytest.mark.parametrize("runs", [1, 5])
     def test_timing_gives_a_sample_a_run(self, installed: Runtime, runs: int, tmp_path: Path) -> None:
         """As many as asked for, above zero, and in ms: together no longer than the call took."""
@@ -179,6 +195,11 @@ class RuntimeContract:
         path.write_bytes(contents[damage])
         _assert_refused(installed, path)
 
+    def test_an_operator_that_it_does_not_know_is_a_device_error(self, installed: Runtime, tmp_path: Path) -> None:
+        """It names the operator and the file, in one sentence: the others can still be measured."""
+        error = _assert_refused(installed, _write(foreign_model(), tmp_path))
+        assert "Unheard" in str(error)
+
     def test_a_missing_file_is_a_device_error(self, installed: Runtime, tmp_path: Path) -> None:
         """It names the file, in one sentence."""
         _assert_refused(installed, tmp_path / "nowhere.onnx")
@@ -208,6 +229,17 @@ def swapped_model() -> onnx.ModelProto:
         onnx.helper.make_node("Add", ["first", "first"], ["a_double"]),
     ]
     return _model(nodes, {"second": (2, 3), "first": (2, 3)}, {"z_difference": (2, 3), "a_double": (2, 3)}, {})
+
+
+def foreign_model() -> onnx.ModelProto:
+    """An activation, then an operator of a domain that no runtime has, (1, 3) -> (1, 3)."""
+    nodes = [
+        onnx.helper.make_node("Relu", ["input"], ["active"]),
+        onnx.helper.make_node("Unheard", ["active"], ["output"], domain="org.nowhere"),
+    ]
+    model = _model(nodes, {"input": (1, 3)}, {"output": (1, 3)}, {})
+    model.opset_import.append(onnx.helper.make_opsetid("org.nowhere", 1))
+    return model
 
 
 def _model(
@@ -248,9 +280,10 @@ def _assert_close(found: Sequence[Any], expected: Sequence[Any], tolerance: floa
         np.testing.assert_allclose(output, wanted, rtol=0, atol=tolerance)
 
 
-def _assert_refused(runtime: Runtime, path: Path) -> None:
+def _assert_refused(runtime: Runtime, path: Path) -> DeviceError:
     with pytest.raises(DeviceError) as caught:
         runtime.load(path, num_threads=1)
     assert not isinstance(caught.value, MissingRuntimeError)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+    return caught.value

@@ -13,7 +13,7 @@ from onnx.reference import ReferenceEvaluator
 from hwnas.devices import RUNTIMES, Runtime, Session
 from hwnas.errors import DeviceError, HwnasError, MissingRuntimeError
 from hwnas.testing import RuntimeContract
-from hwnas.testing.runtime_contract import network_model, swapped_model
+from hwnas.testing.runtime_contract import foreign_model, network_model, swapped_model
 
 
 class ReferenceSession(Session):
@@ -51,9 +51,10 @@ class ReferenceRuntime(Runtime):
         try:
             model = onnx.load(onnx_path)
             onnx.checker.check_model(model)
+            return ReferenceSession(model)
         except Exception as error:
-            raise DeviceError("Runtime reference", f"must load {onnx_path}", came="it cannot") from error
-        return ReferenceSession(model)
+            came = "it cannot: " + str(error).partition("\n")[0]
+            raise DeviceError("Runtime reference", f"must load {onnx_path}", came=came) from error
 
 
 class TestReferenceRuntime(RuntimeContract):
@@ -255,7 +256,53 @@ def test_a_module_that_imports_its_library_at_once_is_found():
         Eager().test_its_module_does_not_import_its_library(RUNTIMES["onnxruntime-cpu"]())
 
 
-@pytest.mark.parametrize("model", [network_model(2), swapped_model()], ids=["network", "swapped"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("precisions", ()),
+        ("precisions", ("fp32", "bf16")),
+        ("properties", {"gpu": b"T4"}),
+        ("properties", {"sm": (8, 6)}),
+    ],
+)
+def test_a_runtime_that_says_what_cannot_be_stored_is_found(monkeypatch, name, value):
+    RuntimeContract().test_what_it_says_of_itself_can_be_stored(ReferenceRuntime())
+    monkeypatch.setattr(ReferenceRuntime, name, value)
+    with pytest.raises((AssertionError, TypeError)):
+        RuntimeContract().test_what_it_says_of_itself_can_be_stored(ReferenceRuntime())
+
+
+def test_a_runtime_that_does_not_name_the_operator_that_it_refuses_is_found(tmp_path, monkeypatch):
+    check = RuntimeContract().test_an_operator_that_it_does_not_know_is_a_device_error
+    check(ReferenceRuntime(), tmp_path)
+
+    def refuse(runtime, onnx_path, *, num_threads):
+        raise DeviceError("Runtime reference", f"must load {onnx_path}", came="it cannot")
+
+    monkeypatch.setattr(ReferenceRuntime, "load", refuse)
+    with pytest.raises(AssertionError):
+        check(ReferenceRuntime(), tmp_path)
+
+
+def test_a_runtime_whose_fiftieth_session_fails_is_found(tmp_path, monkeypatch):
+    contract, load, made = RuntimeContract(), ReferenceRuntime.load, []
+    contract.test_fifty_sessions_are_alive_at_once(ReferenceRuntime(), tmp_path)
+
+    def load_and_count(runtime, onnx_path, *, num_threads):
+        session = load(runtime, onnx_path, num_threads=num_threads)
+        made.append(session)
+        if len(made) == 50:
+            wrong_numbers(session)
+        return session
+
+    monkeypatch.setattr(ReferenceRuntime, "load", load_and_count)
+    with pytest.raises(AssertionError):
+        contract.test_fifty_sessions_are_alive_at_once(ReferenceRuntime(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "model", [network_model(2), swapped_model(), foreign_model()], ids=["network", "swapped", "foreign"]
+)
 def test_the_models_of_the_contract_are_sound(model):
     onnx.checker.check_model(model, full_check=True)
 

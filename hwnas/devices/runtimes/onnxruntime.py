@@ -1,16 +1,20 @@
-"""ONNX Runtime, by whichever execution provider its build has (CPU, CUDA, TensorRT, OpenVINO, CoreML, DirectML)."""
+"""ONNX Runtime, by any execution provider that its build has."""
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from hwnas.devices.runtimes.runtime import Array, Runtime, Session, held_inputs
+from hwnas.devices.runtimes.cuda import cache_folder, gpu_properties
+from hwnas.devices.runtimes.runtime import Array, Runtime, RuntimeFactory, Session, held_inputs
 from hwnas.errors import DeviceError
 
-__all__ = ["OnnxRuntime"]
+__all__ = ["OnnxRuntime", "providers_of_build"]
+
+SUFFIX: Final = "ExecutionProvider"
 
 INSTALL_HINTS: Final = {
     "CPU": "pip install onnxruntime",
@@ -19,8 +23,15 @@ INSTALL_HINTS: Final = {
     "OpenVINO": "pip install onnxruntime-openvino in place of onnxruntime",
     "CoreML": "pip install onnxruntime on macOS",
     "Dml": "pip install onnxruntime-directml in place of onnxruntime, on Windows",
+    "QNN": "pip install onnxruntime-qnn in place of onnxruntime, on a machine with a Qualcomm NPU",
+    "MIGraphX": "pip install onnxruntime-migraphx in place of onnxruntime, on a machine with an AMD GPU and ROCm",
+    "Xnnpack": "a build of onnxruntime with --use_xnnpack",
+    "ACL": "a build of onnxruntime with --use_acl (Arm Compute Library)",
+    "Dnnl": "a build of onnxruntime with --use_dnnl (oneDNN)",
 }
 NAMES: Final = {"Dml": "directml"}
+REMOTE: Final = {"Azure"}
+NVIDIA: Final = {"CUDA", "Tensorrt", "NvTensorRTRTX"}
 NUMPY_TYPES: Final = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -44,7 +55,7 @@ class OnnxRuntime(Runtime):
     @property
     def name(self) -> str:
         """For example "onnxruntime-cpu"."""
-        return f"onnxruntime-{NAMES.get(self._provider, self._provider.lower())}"
+        return _name(self._provider)
 
     @property
     def version(self) -> str | None:
@@ -53,19 +64,24 @@ class OnnxRuntime(Runtime):
             import onnxruntime
         except ImportError:
             return None
-        if f"{self._provider}ExecutionProvider" not in onnxruntime.get_available_providers():
+        if self._provider + SUFFIX not in onnxruntime.get_available_providers():
             return None
         return str(onnxruntime.__version__)
 
     @property
     def install_hint(self) -> str:
         """The package that brings the provider."""
-        return INSTALL_HINTS[self._provider]
+        return INSTALL_HINTS.get(self._provider, f"a build of onnxruntime with {self._provider}")
 
     @property
     def precisions(self) -> tuple[str, ...]:
         """The CPU provider has no kernels of its own for fp16 on most processors: it would cast to and fro."""
         return ("fp32", "int8") if self._provider == "CPU" else ("fp32", "fp16", "int8")
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        """The GPU's name, compute capability and driver where the provider runs on one of NVIDIA's."""
+        return dict(gpu_properties()) if self._provider in NVIDIA and self.version is not None else {}
 
     def load(self, onnx_path: Path, *, num_threads: int) -> Session:
         """Loads `onnx_path` with `num_threads` threads inside an operator and one between operators.
@@ -83,9 +99,8 @@ class OnnxRuntime(Runtime):
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.log_severity_level = QUIET
         try:
-            session = onnxruntime.InferenceSession(
-                str(onnx_path), options, providers=[f"{self._provider}ExecutionProvider"]
-            )
+            provider = (self._provider + SUFFIX, self._provider_options(num_threads))
+            session = onnxruntime.InferenceSession(str(onnx_path), options, providers=[provider])
         except Exception as error:  # ONNX Runtime raises classes of its own that share no public root
             reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
             raise DeviceError(f"Runtime {self.name}", f"must load {onnx_path}", came=f"it says: {reason}") from error
@@ -96,7 +111,7 @@ class OnnxRuntime(Runtime):
                 f"must be given a model whose inputs are of {', '.join(sorted(NUMPY_TYPES))}",
                 came=f"{onnx_path} has an input of {other[0]}",
             )
-        chosen = session.get_providers()[0].removesuffix("ExecutionProvider")
+        chosen = session.get_providers()[0].removesuffix(SUFFIX)
         if chosen != self._provider:
             raise DeviceError(
                 f"Runtime {self.name}",
@@ -105,6 +120,23 @@ class OnnxRuntime(Runtime):
                 do="See that the provider's driver and libraries are installed",
             )
         return OnnxRuntimeSession(session)
+
+    def _provider_options(self, num_threads: int) -> dict[str, str]:
+        """What providers do not take from the session: threads of their own, and fp32 that is fp32."""
+        match self._provider:
+            case "CUDA":
+                return {"use_tf32": "0"}
+            case "Tensorrt":  # no engine cache: its key leaves out the weights and the shapes inside
+                folder = cache_folder(self.name)
+                folder.mkdir(parents=True, exist_ok=True)
+                return {"trt_timing_cache_enable": "1", "trt_timing_cache_path": str(folder)}
+            case "OpenVINO":
+                threads = {"num_of_threads": str(num_threads), "num_streams": "1"}
+                return {"device_type": "CPU", "precision": "ACCURACY", **threads}
+            case "Xnnpack":
+                return {"intra_op_num_threads": str(num_threads)}
+            case _:
+                return {}
 
 
 class OnnxRuntimeSession(Session):
@@ -135,3 +167,17 @@ class OnnxRuntimeSession(Session):
             run(None, feeds)
             samples.append((clock() - start) / 1e6)
         return samples
+
+
+def providers_of_build() -> dict[str, RuntimeFactory]:
+    """The execution providers that the installed build has, by their runtimes' names; {} where there is no build."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return {}
+    providers = [name.removesuffix(SUFFIX) for name in onnxruntime.get_available_providers()]
+    return {_name(provider): partial(OnnxRuntime, provider) for provider in providers if provider not in REMOTE}
+
+
+def _name(provider: str) -> str:
+    return f"onnxruntime-{NAMES.get(provider, provider.lower())}"

@@ -18,6 +18,11 @@ Array = npt.NDArray[Any]
 class Session(ABC):
     """A model loaded into a runtime."""
 
+    @property
+    def properties(self) -> dict[str, Any]:
+        """What this load has rested on besides the model, for the conditions of its measurement: a timing cache's hash."""
+        return {}
+
     @abstractmethod
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """The outputs for `inputs`, in the order of the model's inputs and outputs."""

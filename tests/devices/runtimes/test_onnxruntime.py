@@ -5,11 +5,13 @@ import onnx
 import onnxruntime
 import pytest
 
-from hwnas.devices.runtimes import RUNTIMES
+from hwnas.devices.runtimes import RUNTIMES, find_runtime
+from hwnas.devices.runtimes import onnxruntime as onnxruntime_file
 from hwnas.devices.runtimes.onnxruntime import OnnxRuntime
-from hwnas.errors import DeviceError
+from hwnas.errors import DeviceError, UnknownNameError
 from hwnas.testing import RuntimeContract
 
+LISTED = {name: make for name, make in RUNTIMES.items() if name.startswith("onnxruntime-")}
 PROVIDERS = {
     "onnxruntime-cpu": "CPUExecutionProvider",
     "onnxruntime-cuda": "CUDAExecutionProvider",
@@ -17,6 +19,11 @@ PROVIDERS = {
     "onnxruntime-openvino": "OpenVINOExecutionProvider",
     "onnxruntime-coreml": "CoreMLExecutionProvider",
     "onnxruntime-directml": "DmlExecutionProvider",
+    "onnxruntime-qnn": "QNNExecutionProvider",
+    "onnxruntime-migraphx": "MIGraphXExecutionProvider",
+    "onnxruntime-xnnpack": "XnnpackExecutionProvider",
+    "onnxruntime-acl": "ACLExecutionProvider",
+    "onnxruntime-dnnl": "DnnlExecutionProvider",
 }
 
 
@@ -42,19 +49,43 @@ class TestOnnxRuntimeWithoutItsProvider(RuntimeContract):
 @pytest.mark.parametrize(("name", "provider"), PROVIDERS.items())
 def test_a_runtime_has_a_version_where_the_build_has_its_provider(monkeypatch, name, provider):
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [provider])
-    versions = {name: make().version for name, make in RUNTIMES.items()}
-    assert versions == {**dict.fromkeys(RUNTIMES), name: onnxruntime.__version__}
+    versions = {name: make().version for name, make in LISTED.items()}
+    assert versions == {**dict.fromkeys(LISTED), name: onnxruntime.__version__}
+
+
+def test_the_listed_providers_are_those_that_onnx_runtime_knows():
+    assert PROVIDERS.keys() == LISTED.keys()
+    assert set(PROVIDERS.values()) <= set(onnxruntime.get_all_providers())
+
+
+def test_a_provider_that_the_build_has_is_found_though_it_is_not_listed(monkeypatch):
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["VitisAIExecutionProvider"])
+    found = find_runtime("onnxruntime-vitisai")
+    assert (found.name, found.version) == ("onnxruntime-vitisai", onnxruntime.__version__)
+    assert "VitisAI" in found.install_hint
+
+
+@pytest.mark.parametrize("name", ["onnxruntime-vitisai", "onnxruntime-azure"])
+def test_a_provider_that_the_build_lacks_or_that_runs_elsewhere_is_an_unknown_name(name):
+    with pytest.raises(UnknownNameError, match=r"Known: .*onnxruntime-cpu"):
+        find_runtime(name)
+
+
+def test_without_onnx_runtime_a_provider_that_is_not_listed_is_an_unknown_name(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(UnknownNameError, match="Did you mean 'onnxruntime-cpu'"):
+        find_runtime("onnxruntime-cup")
 
 
 def test_each_install_hint_brings_another_provider():
-    hints = [make().install_hint for make in RUNTIMES.values()]
+    hints = [make().install_hint for make in LISTED.values()]
     assert len(set(hints)) == len(hints)
     assert all("onnxruntime" in hint for hint in hints)
 
 
 def test_without_onnx_runtime_all_are_listed_without_a_version(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    assert {make().version for make in RUNTIMES.values()} == {None}
+    assert {make().version for make in LISTED.values()} == {None}
 
 
 def identity_model(element_type, shape):
@@ -115,7 +146,51 @@ def test_the_session_has_the_threads_asked_for(tmp_path, monkeypatch):
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
     OnnxRuntime("CPU").load(tmp_path / "model.onnx", num_threads=3)
-    assert made == [(str(tmp_path / "model.onnx"), 3, 1, ["CPUExecutionProvider"])]
+    assert made == [(str(tmp_path / "model.onnx"), 3, 1, [("CPUExecutionProvider", {})])]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("onnxruntime-cuda", {"use_tf32": "0"}),
+        ("onnxruntime-tensorrt", {"trt_timing_cache_enable": "1", "trt_timing_cache_path": "{cache}"}),
+        ("onnxruntime-openvino", {"num_of_threads": "3", "num_streams": "1", "precision": "ACCURACY"}),
+        ("onnxruntime-xnnpack", {"intra_op_num_threads": "3"}),
+    ],
+)
+def test_a_provider_gets_its_threads_and_its_precision(tmp_path, monkeypatch, name, options):
+    given = []
+
+    class Session:
+        def __init__(self, path, options, providers):
+            given.extend(providers)
+
+        def get_inputs(self):
+            return []
+
+        def get_providers(self):
+            return [PROVIDERS[name]]
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [PROVIDERS[name]])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    find_runtime(name).load(tmp_path / "model.onnx", num_threads=3)
+    ((provider, found),) = given
+    cache = tmp_path / "hwnas" / name
+    assert provider == PROVIDERS[name]
+    assert found.items() >= {key: value.format(cache=cache) for key, value in options.items()}.items()
+    assert cache.is_dir() == (name == "onnxruntime-tensorrt")
+
+
+def test_the_gpu_is_among_the_properties_of_a_provider_that_runs_on_it(monkeypatch):
+    gpu = {"gpu": "Tesla T4"}
+    monkeypatch.setattr(onnxruntime_file, "gpu_properties", lambda: gpu)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: list(PROVIDERS.values()))
+    found = {name: make().properties for name, make in LISTED.items()}
+    nvidia = ("onnxruntime-cuda", "onnxruntime-tensorrt")
+    assert found == {name: gpu if name in nvidia else {} for name in LISTED}
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    assert find_runtime("onnxruntime-cuda").properties == {}
 
 
 def test_a_provider_that_falls_back_is_refused(tmp_path, monkeypatch):
