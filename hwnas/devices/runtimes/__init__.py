@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Final
 
+from hwnas.devices.runtimes.browser import OnnxRuntimeWeb
 from hwnas.devices.runtimes.onnxruntime import OnnxRuntime
 from hwnas.devices.runtimes.runtime import Runtime, RuntimeFactory, Session
 from hwnas.plugins import find_member
@@ -16,6 +17,7 @@ RUNTIMES: Final[dict[str, RuntimeFactory]] = {
     "onnxruntime-openvino": partial(OnnxRuntime, "OpenVINO"),
     "onnxruntime-coreml": partial(OnnxRuntime, "CoreML"),
     "onnxruntime-directml": partial(OnnxRuntime, "Dml"),
+    "onnxruntime-web": OnnxRuntimeWeb,
 }
 """The built-in runtimes by name. Plug-ins add theirs through the entry-point group "hwnas.runtimes"."""
 

@@ -42,19 +42,19 @@ class TestOnnxRuntimeWithoutItsProvider(RuntimeContract):
 @pytest.mark.parametrize(("name", "provider"), PROVIDERS.items())
 def test_a_runtime_has_a_version_where_the_build_has_its_provider(monkeypatch, name, provider):
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [provider])
-    versions = {name: make().version for name, make in RUNTIMES.items()}
-    assert versions == {**dict.fromkeys(RUNTIMES), name: onnxruntime.__version__}
+    versions = {name: RUNTIMES[name]().version for name in PROVIDERS}
+    assert versions == {**dict.fromkeys(PROVIDERS), name: onnxruntime.__version__}
 
 
 def test_each_install_hint_brings_another_provider():
-    hints = [make().install_hint for make in RUNTIMES.values()]
+    hints = [RUNTIMES[name]().install_hint for name in PROVIDERS]
     assert len(set(hints)) == len(hints)
     assert all("onnxruntime" in hint for hint in hints)
 
 
 def test_without_onnx_runtime_all_are_listed_without_a_version(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    assert {make().version for make in RUNTIMES.values()} == {None}
+    assert {RUNTIMES[name]().version for name in PROVIDERS} == {None}
 
 
 def identity_model(element_type, shape):
