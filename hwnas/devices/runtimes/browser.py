@@ -86,7 +86,7 @@ class OnnxRuntimeWeb(Runtime):
         with page.server.serving(onnx_path) as address:
             inputs = page.call("load", key, address, must=f"load {onnx_path}", seconds=LOAD_SECONDS)
         session = OnnxRuntimeWebSession(page, key, onnx_path, [node["name"] for node in inputs])
-        other = sorted({node["type"] for node in inputs} - set(NUMPY_TYPES))
+        other = sorted({node.get("type", "a kind that is no tensor") for node in inputs} - set(NUMPY_TYPES))
         if other:
             raise DeviceError(
                 f"Runtime {self.name}",
@@ -123,7 +123,7 @@ class OnnxRuntimeWebSession(Session):
         """The outputs for `inputs`. Raises DeviceError."""
         outputs = self._call("run", self._feeds(inputs), seconds=RUN_SECONDS)
         return [
-            np.frombuffer(base64.b64decode(output["data"]), output["type"]).reshape(output["dims"])
+            np.frombuffer(base64.b64decode(output["data"]), output["type"]).reshape(output["dims"]).copy()
             for output in outputs
         ]
 

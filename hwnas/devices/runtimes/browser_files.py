@@ -102,15 +102,15 @@ def fetch_package(folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
             made = _unpack(_pack(Path(scratch)), Path(scratch) / "unpacked")
-            if folder.exists():
-                shutil.rmtree(folder)
-            made.rename(folder)
+            if _package_version(folder) is None:  # another process may have been faster
+                shutil.rmtree(folder, ignore_errors=True)
+                made.rename(folder)
     except subprocess.TimeoutExpired:
         raise _missing(f"npm did not fetch it within {FETCH_SECONDS} s") from None
     except subprocess.CalledProcessError as error:
         raise _missing(f"npm could not fetch it: {_first_line(error.stderr)}") from error
     except (OSError, tarfile.TarError, KeyError) as error:
-        if _package_version(folder) is None:  # another process may have been faster
+        if _package_version(folder) is None:
             raise _missing(f"it could not be unpacked into {folder}: {_first_line(str(error))}") from error
 
 

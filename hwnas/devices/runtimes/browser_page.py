@@ -204,7 +204,7 @@ class BrowserPage:
     def pin(self) -> None:
         """Gives the threads of the page that compute the cores of the calling thread, where the system can.
 
-        Chromium's other threads keep all cores: on the same core they would disturb the ones that are timed.
+        Chromium's other threads keep all cores: on the same core its compiler would draw out the first, slow runs.
         """
         if not ALL_CORES or (cores := os.sched_getaffinity(0)) == self._cores:
             return

@@ -195,3 +195,13 @@ def test_a_browser_tells_its_version(tmp_path, monkeypatch, script, version):
 
 def test_a_browser_that_is_not_there_has_no_version(tmp_path):
     assert browser_version(tmp_path / "nowhere") is None
+
+
+def test_a_package_that_another_process_fetched_meanwhile_is_kept(programs, tmp_path):
+    folder = tmp_path / "cache" / "package"
+    theirs = write_package(tmp_path / "theirs")
+    write_archive(tmp_path / "archive.tgz")
+    copy = f"/bin/cp {tmp_path}/archive.tgz onnxruntime-web-1.30.0.tgz"
+    write_program(programs, "npm", f"{copy}; /bin/cp -r {theirs} {folder}")
+    fetch_package(folder)
+    assert (folder / PACKAGE_FILES[0]).read_text() == PACKAGE_FILES[0]
