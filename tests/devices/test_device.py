@@ -89,7 +89,8 @@ def test_an_unknown_device_names_the_nearest_and_how_to_add_one(write):
     with pytest.raises(UnknownNameError) as caught:
         load_device("rpi-4")
     assert str(caught.value) == (
-        "device 'rpi-4' does not exist. Did you mean 'rpi4'? Known: local-cpu, rpi4. Add devices/rpi-4.toml for a new one."
+        "device 'rpi-4' does not exist. Did you mean 'rpi4'? Known: browser, local-cpu, rpi4. "
+        "Add devices/rpi-4.toml for a new one."
     )
 
 

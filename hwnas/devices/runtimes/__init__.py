@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Final
 
+from hwnas.devices.runtimes.browser import OnnxRuntimeWeb
 from hwnas.devices.runtimes.ncnn import Ncnn
 from hwnas.devices.runtimes.onnxruntime import OnnxRuntime, providers_of_build
 from hwnas.devices.runtimes.openvino import OpenVino
@@ -30,6 +31,7 @@ RUNTIMES: Final[dict[str, RuntimeFactory]] = {
     "tensorrt": partial(TensorRt, "tensorrt"),
     "tensorrt-rtx": partial(TensorRt, "tensorrt_rtx"),
     "ncnn-cpu": Ncnn,
+    "onnxruntime-web": OnnxRuntimeWeb,
 }
 """The built-in runtimes by name. Plug-ins add theirs through the entry-point group "hwnas.runtimes"."""
 

@@ -74,6 +74,11 @@ class OnnxRuntime(Runtime):
         return INSTALL_HINTS.get(self._provider, f"a build of onnxruntime with {self._provider}")
 
     @property
+    def symmetric_int8(self) -> bool:
+        """TensorRT refuses any other."""
+        return self._provider == "Tensorrt"
+
+    @property
     def precisions(self) -> tuple[str, ...]:
         """The CPU provider has no kernels of its own for fp16 on most processors: it would cast to and fro."""
         return ("fp32", "int8") if self._provider == "CPU" else ("fp32", "fp16", "int8")

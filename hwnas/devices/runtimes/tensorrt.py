@@ -73,6 +73,11 @@ class TensorRt(Runtime):
         return f"pip install 'hwnas[{self.name}]', on a machine with an NVIDIA GPU and its driver"
 
     @property
+    def symmetric_int8(self) -> bool:
+        """TensorRT refuses any other."""
+        return True
+
+    @property
     def precisions(self) -> tuple[str, ...]:
         """All of them; int8 wants symmetric Q/DQ nodes."""
         return ("fp32", "fp16", "int8")

@@ -11,7 +11,9 @@ from hwnas.devices.runtimes.onnxruntime import OnnxRuntime
 from hwnas.errors import DeviceError, UnknownNameError
 from hwnas.testing import RuntimeContract
 
-LISTED = {name: make for name, make in RUNTIMES.items() if name.startswith("onnxruntime-")}
+LISTED = {
+    name: make for name, make in RUNTIMES.items() if name.startswith("onnxruntime-") and name != "onnxruntime-web"
+}
 PROVIDERS = {
     "onnxruntime-cpu": "CPUExecutionProvider",
     "onnxruntime-cuda": "CUDAExecutionProvider",
