@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import onnx
 import pytest
+from hwnas.latency.probes import export_probes
 
 from hwnas.devices import MeasurementPlan, fingerprint
 from hwnas.errors import MissingRuntimeError, SettingsError, StoredFileError, TableMismatchError
 from hwnas.exporters import export_many
 from hwnas.latency import LatencyTable, TableIdentity, load_table, profile_space, profiling
-from hwnas.latency.probes import export_probes
 
 PLAN = MeasurementPlan(rounds=4)
 MODELS = 8
