@@ -1,6 +1,6 @@
 """Latency tables: building them by measurement, proving and storing them, and predicting a network's latency from one."""
 
-from hwnas.latency.calibration import Agreement, Calibration, Quality
+from hwnas.latency.calibration import Agreement, Calibration, Quality, agreement
 from hwnas.latency.profiling import CARRIERS, profile_space
 from hwnas.latency.stored_table import load_table, save_table
 from hwnas.latency.table import LatencyTable, MeasuredNetwork, TableIdentity, profile_command, table_path
@@ -13,6 +13,7 @@ __all__ = [
     "MeasuredNetwork",
     "Quality",
     "TableIdentity",
+    "agreement",
     "load_table",
     "profile_command",
     "profile_space",

@@ -14,7 +14,7 @@ from hwnas.latency.regression import OperatorCosts, regress_costs
 from hwnas.latency.table import LatencyTable, MeasuredNetwork
 from hwnas.spaces import Architecture, Operator, SearchSpace
 
-__all__ = ["FEATURES", "counts_of", "with_calibration", "with_rows"]
+__all__ = ["FEATURES", "counts_of", "macs_of", "with_calibration", "with_rows"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -90,7 +90,7 @@ def with_calibration(
         sums_ms,
         measured_ms,
         operators_N=np.array([float(len(row)) for row in rows]),
-        macs_N=_macs(space, architectures),
+        macs_N=macs_of(space, architectures),
         again_ms_N=again_ms,
         known_errors=errors,
     )
@@ -118,6 +118,13 @@ def counts_of(space: SearchSpace, architectures: Sequence[Architecture], operato
     return counts_NO
 
 
+def macs_of(space: SearchSpace, architectures: Sequence[Architecture]) -> FloatArray:
+    """The MACs of each architecture, (N,)."""
+    return np.array(
+        [float(sum(space.counts[operator].macs for operator in space.operators(one))) for one in architectures]
+    )
+
+
 def _proven_by_carriers(
     table: LatencyTable, space: SearchSpace, carriers: Mapping[Architecture, Measurement], fitted: OperatorCosts
 ) -> LatencyTable:
@@ -125,7 +132,7 @@ def _proven_by_carriers(
     architectures, left_out = list(carriers), fitted.left_out_ms_N
     measured = np.array([carriers[one].latency_ms for one in architectures])
     errors = left_out / measured - 1
-    macs = _macs(space, architectures)
+    macs = macs_of(space, architectures)
     by_macs = calibrate(macs, measured, operators_N=np.ones_like(macs), macs_N=macs)[1].macs
     found = agreement(left_out, measured)
     calibration = Calibration(
@@ -165,9 +172,3 @@ def _less_contexts(operator: Operator, space: SearchSpace, measured: Mapping[str
     conditions = {**whole.conditions, "half_subtracted": list(sides)}
     interval = (float(latency - below**0.5), float(latency + above**0.5))
     return Measurement(float(latency), interval, whole.samples_ms, conditions, whole.flags)
-
-
-def _macs(space: SearchSpace, architectures: Sequence[Architecture]) -> FloatArray:
-    return np.array(
-        [float(sum(space.counts[operator].macs for operator in space.operators(one))) for one in architectures]
-    )
