@@ -10,7 +10,8 @@ The tree::
     │   └── MissingRuntimeError a runtime whose library is not installed
     ├── TableError              a latency table that does not answer the question asked
     │   ├── TableMismatchError  … because it was measured for something else
-    │   └── TableIncompleteError … because rows are missing
+    │   ├── TableIncompleteError … because rows are missing
+    │   └── TableQualityError   … because its predictions are not good enough
     ├── InfeasibleError         bounds that no architecture meets
     ├── DataError               images or labels that cannot be trained on
     ├── TrainingError           a training that cannot go on
@@ -39,6 +40,7 @@ __all__ = [
     "TableError",
     "TableIncompleteError",
     "TableMismatchError",
+    "TableQualityError",
     "TrainingError",
     "UnknownNameError",
     "nearest_name",
@@ -117,6 +119,10 @@ class TableMismatchError(TableError):
 
 class TableIncompleteError(TableError):
     """A latency table without some of the rows asked for."""
+
+
+class TableQualityError(TableError):
+    """A latency table whose predictions are not good enough."""
 
 
 class InfeasibleError(HwnasError):

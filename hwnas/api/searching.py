@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ from hwnas.api.profiling import profile
 from hwnas.api.run_folder import FROM_PYTHON, DataSource, RunFolder, as_image_data, open_run
 from hwnas.api.settings import RunSettings, make_settings
 from hwnas.devices import MeasurementPlan, find_runtime, load_device
-from hwnas.errors import HwnasError, InfeasibleError, RunError, SettingsError
+from hwnas.errors import HwnasError, InfeasibleError, RunError, SettingsError, TableQualityError
 from hwnas.files import JsonLines, exclusive
 from hwnas.front import Evaluation, ParetoFront
-from hwnas.latency import TableIdentity, load_table, profile_command, table_path
+from hwnas.latency import LatencyTable, TableIdentity, load_table, profile_command, table_path
 from hwnas.objectives import Objective, check_feasible
 from hwnas.progress import OnProgress, silent
 from hwnas.spaces import SearchSpace
@@ -47,10 +48,13 @@ def search(
     finetune_epochs: int = 5,
     batch_size: int = 1,
     precision: str = "fp32",
+    calibration_networks: int = 10,
     tables: str | Path = "latency_tables",
     seed: int = 0,
     training: TrainingSettings | Mapping[str, Any] | None = None,
     measurement: MeasurementPlan | Mapping[str, Any] | None = None,
+    force: bool = False,
+    accept_stale: bool = False,
     on_progress: OnProgress = silent,
 ) -> ParetoFront:
     """Finds the Pareto front of a space for a task and devices; what an earlier, stopped call has done is kept.
@@ -71,11 +75,14 @@ def search(
         winners: how many of the front `export` takes.
         finetune_epochs: epochs that `export` trains each of them for.
         batch_size: images in one inference, for the latency.
-        precision: of the models: "fp32".
+        precision: of the models whose latency counts: "fp32", "fp16" or "int8".
+        calibration_networks: whole networks that calibrate and prove each latency table.
         tables: the folder of latency tables.
         seed: of everything random: the same seed, tables and machine give the same front.
         training: of the supernet: TrainingSettings, or some of its fields.
         measurement: MeasurementPlan, or some of its fields.
+        force: whether to search by a latency table whose quality is too low.
+        accept_stale: whether to search by a latency table that was measured in another environment.
         on_progress: told of each step.
 
     Returns:
@@ -103,6 +110,7 @@ def search(
         "finetune_epochs": finetune_epochs,
         "batch_size": batch_size,
         "precision": precision,
+        "calibration_networks": calibration_networks,
         "tables": str(tables),
         "seed": seed,
         "training": training if isinstance(training, TrainingSettings) else dict(training or {}),
@@ -114,12 +122,15 @@ def search(
         None if isinstance(space, str) else space,
         None if isinstance(data, str) else as_image_data(data, seed),
     )
-    return _search(run, strategy if isinstance(strategy, type) else None, on_progress)
+    given_class = strategy if isinstance(strategy, type) else None
+    return _search(run, given_class, Leniency(force, accept_stale), on_progress)
 
 
-def search_run(run: RunFolder, *, on_progress: OnProgress = silent) -> ParetoFront:
+def search_run(
+    run: RunFolder, *, force: bool = False, accept_stale: bool = False, on_progress: OnProgress = silent
+) -> ParetoFront:
     """Does what is still missing of `run`; otherwise as `search`."""
-    return _search(run, None, on_progress)
+    return _search(run, None, Leniency(force, accept_stale), on_progress)
 
 
 def train(
@@ -193,26 +204,41 @@ def make_objectives(run: RunFolder, *, measured: bool = True) -> list[Objective]
     return found
 
 
-def _search(run: RunFolder, strategy: type[SearchStrategy] | None, on_progress: OnProgress) -> ParetoFront:
+@dataclass(frozen=True)
+class Leniency:
+    """Which doubtful latency tables a search may use: of too low a quality, of another environment."""
+
+    force: bool
+    accept_stale: bool
+
+
+def _search(
+    run: RunFolder, strategy: type[SearchStrategy] | None, leniency: Leniency, on_progress: OnProgress
+) -> ParetoFront:
     _check_early(run, strategy)
     with exclusive(run.path):
         run.begin()
-        return _search_within(run, strategy, on_progress)
+        return _search_within(run, strategy, leniency, on_progress)
 
 
-def _search_within(run: RunFolder, strategy: type[SearchStrategy] | None, on_progress: OnProgress) -> ParetoFront:
+def _search_within(
+    run: RunFolder, strategy: type[SearchStrategy] | None, leniency: Leniency, on_progress: OnProgress
+) -> ParetoFront:
     settings = run.settings
     for name in settings.devices:
-        profile(
+        table = profile(
             name,
             run.space,
             batch_size=settings.batch_size,
             precision=settings.precision,
+            calibrate=settings.calibration_networks,
             tables=settings.tables,
             measurement=settings.measurement,
             seed=settings.seed,
+            accept_stale=leniency.accept_stale,
             on_progress=on_progress,
         )
+        _check_quality(table, leniency)
     objectives = make_objectives(run)
     check_feasible(run.space, objectives, rng=np.random.default_rng(settings.seed))
     if "error" in settings.objectives:
@@ -228,6 +254,20 @@ def _search_within(run: RunFolder, strategy: type[SearchStrategy] | None, on_pro
     if not len(front):
         raise _nothing_found(run, list(loop.evaluations.values()))
     return front
+
+
+def _check_quality(table: LatencyTable, leniency: Leniency) -> None:
+    shortfall = None if table.quality is None else table.quality.shortfall
+    if shortfall is None:
+        return
+    if not leniency.force:
+        raise TableQualityError(
+            f"Table {table.path}",
+            "must foretell latencies well enough to search by",
+            came=shortfall,
+            do="Measure longer on a quieter machine (move the file away first), or search all the same with --force",
+        )
+    logger.warning("Table %s: %s", table.path, shortfall)
 
 
 def _check_early(run: RunFolder, strategy: type[SearchStrategy] | None) -> None:

@@ -39,6 +39,7 @@ class RunSettings(BaseModel):
         finetune_epochs: of each winner.
         batch_size: images in one inference, for the latency.
         precision: of the models.
+        calibration_networks: whole networks that calibrate and prove each latency table.
         tables: the folder of latency tables.
         seed: of everything random.
         training: of the supernet: the fields of TrainingSettings.
@@ -61,7 +62,8 @@ class RunSettings(BaseModel):
     winners: Annotated[int, Field(ge=1)] = 5
     finetune_epochs: Annotated[int, Field(ge=0)] = 5
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 1
-    precision: Literal["fp32"] = "fp32"
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    calibration_networks: Annotated[int, Field(ge=0, le=10_000)] = 10
     tables: str = "latency_tables"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     training: TrainingSettings = TrainingSettings()

@@ -81,36 +81,57 @@ def profile(
     space_option: Annotated[
         list[str] | None, typer.Option(help="An option of the space, such as width_mult=0.5. Can be given repeatedly.")
     ] = None,
+    runtime: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A runtime (see `hwnas devices`); default: the device's preferred one. Can be given repeatedly."
+        ),
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Images in one inference.")] = 1,
-    precision: Annotated[str, typer.Option(help="Precision of the models.")] = "fp32",
-    rounds: Annotated[int, typer.Option(help="Visits to each operator; more are slower and more exact.")] = 30,
+    precision: Annotated[str, typer.Option(help="Precision of the models: fp32, fp16 or int8.")] = "fp32",
+    calibrate: Annotated[
+        int,
+        typer.Option(metavar="N", min=0, help="Also measure N whole networks, which calibrate and prove the table."),
+    ] = 10,
+    carriers: Annotated[
+        int, typer.Option(min=0, help="Random networks that the operators' costs are fitted on; 0: operators alone.")
+    ] = 32,
+    seconds: Annotated[float, typer.Option(help="Of each phase of the measurement, at most.")] = 50.0,
     tables: Annotated[Path, typer.Option(help="Folder of latency tables.")] = Path("latency_tables"),
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the random order.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the random order and of the networks.")] = 0,
+    accept_stale: Annotated[
+        bool, typer.Option("--accept-stale", help="Go on with a table that was measured in another environment.")
+    ] = False,
 ) -> None:
     """Measure how long each operator of a search space takes on a device, and write a latency table.
 
-    Only what the table does not have yet is measured.
+    Only what the table does not have yet is measured. Ends with how well the table foretells networks.
 
     Example: hwnas profile local-cpu --space mobilenetv3 --input-shape 3x160x160 --num-classes 1000
     """
     from hwnas.api import profile as measure_table
     from hwnas.devices import MeasurementPlan
 
-    with screen.progress() as on_progress:
-        table = measure_table(
-            device,
-            space,
-            input_shape=parse_shape(input_shape),
-            num_classes=num_classes,
-            space_options=parse_options(space_option or []),
-            batch_size=batch_size,
-            precision=precision,
-            tables=tables,
-            measurement=MeasurementPlan(rounds=rounds),
-            seed=seed,
-            on_progress=on_progress,
-        )
-    screen.show_table(table)
+    for name in runtime or (None,):
+        with screen.progress() as on_progress:
+            table = measure_table(
+                device,
+                space,
+                input_shape=parse_shape(input_shape),
+                num_classes=num_classes,
+                space_options=parse_options(space_option or []),
+                runtime=name,
+                batch_size=batch_size,
+                precision=precision,
+                carriers=carriers,
+                calibrate=calibrate,
+                tables=tables,
+                measurement=MeasurementPlan(seconds=seconds),
+                seed=seed,
+                accept_stale=accept_stale,
+                on_progress=on_progress,
+            )
+        screen.show_table(table)
 
 
 @app.command()
@@ -122,6 +143,12 @@ def search(
         Path | None, typer.Option(help="The run folder. Otherwise the file's `output`, or runs/<its name>.")
     ] = None,
     example: Annotated[bool, typer.Option("--example", help="Print a run.toml to start from, and exit.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Search by a latency table even if its quality is too low.")
+    ] = False,
+    accept_stale: Annotated[
+        bool, typer.Option("--accept-stale", help="Search by a table that was measured in another environment.")
+    ] = False,
 ) -> None:
     """Search for the Pareto front: profile, train and search, whatever of it is still missing.
 
@@ -136,7 +163,7 @@ def search(
         raise SettingsError("hwnas search", "must be given a run.toml or a run folder", do="See hwnas search --help")
     folder = open_run(run, output=output)
     with screen.progress() as on_progress:
-        front = search_run(folder, on_progress=on_progress)
+        front = search_run(folder, force=force, accept_stale=accept_stale, on_progress=on_progress)
     screen.show_front(front, folder.space, folder.path)
 
 

@@ -1,7 +1,7 @@
 """Device files: one TOML a device, read with errors that say which key is wrong."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +32,10 @@ class Device:
     address: str
     runtimes: tuple[str, ...]
     num_threads: int
+
+    def with_runtime(self, name: str) -> "Device":
+        """The same device with `name` as its preferred runtime."""
+        return replace(self, runtimes=(name, *(one for one in self.runtimes if one != name)))
 
     @property
     def scheme(self) -> str:

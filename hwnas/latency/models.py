@@ -78,6 +78,16 @@ class MeasuredModels:
             on_progress("joining operators", number, len(operators))
         return paths
 
+    def alone(self, operators: Sequence[Operator]) -> dict[str, Path]:
+        """The file of each operator by itself, by "alone " and its key: what other ways of measuring are compared with."""
+        self._export(operators, silent)
+        return {
+            f"alone {operator.key}": self._save(
+                [self._stored(operator)], self._folder / f"alone{self._number[operator]}.onnx"
+            )
+            for operator in operators
+        }
+
     def networks(self, architectures: Sequence[Architecture], on_progress: OnProgress = silent) -> dict[str, Path]:
         """The file of each architecture, by its `network_name`."""
         joined = type(self._space).assemble is SearchSpace.assemble

@@ -80,6 +80,8 @@ def profile_space(
     known = load_table(path) if path.exists() else None
     if known is not None:
         known.check_identity(identity, command=profile_command(identity, space))
+        if accept_stale and _is_whole(known, space, calibration_networks):
+            return known
     with connect(device) as host:
         if precision not in host.precisions:
             raise DeviceError(
@@ -132,8 +134,7 @@ class Profiler:
         """`known` with the rows and the calibration that it lacks, stored."""
         table = known or LatencyTable(self.identity, self.fingerprint, {})
         operators = [one for one in table.missing(self.space.all_operators()) if one not in table.refused]
-        proven = sum(one.role == "calibration" for one in table.networks)
-        if known is not None and not operators and calibration_networks <= proven:
+        if _is_whole(table, self.space, calibration_networks):
             logger.info("Nothing to measure: %s has all %d operators", self.path, len(table.entries))
             return table
         self._open(operators, carriers, calibration_networks)
@@ -142,7 +143,8 @@ class Profiler:
             table, measured = self._measure_operators(table, operators)
             operators = [one for one in operators if one not in table.refused]
         carrying = self._draw(table, 0 if table.entries else carriers, 0, {})
-        calibrating = self._draw(table, calibration_networks, 1, carrying)
+        proven = calibration_networks <= _proving(table)
+        calibrating = self._draw(table, 0 if proven else calibration_networks, 1, carrying)
         table, latencies = self._measure_networks(table, "networks", [*carrying, *calibrating])
         if operators:
             found = {one: latencies[one] for one in carrying if one in latencies}
@@ -232,6 +234,16 @@ class Profiler:
             sentinels_ms={sentinel: phase.measurements[sentinel].latency_ms, **table.sentinels_ms},
             flags=(*table.flags, *phase.flags),
         )
+
+
+def _proving(table: LatencyTable) -> int:
+    return sum(one.role == "calibration" for one in table.networks)
+
+
+def _is_whole(table: LatencyTable, space: SearchSpace, calibration_networks: int) -> bool:
+    """Whether `table` has all that can be measured."""
+    missing = [one for one in table.missing(space.all_operators()) if one not in table.refused]
+    return not missing and calibration_networks <= _proving(table)
 
 
 def _check_settings(precision: str, batch_size: int, carriers: int, calibration_networks: int, seed: int) -> None:
