@@ -18,7 +18,7 @@ import numpy as np
 from hwnas.devices import Host, MeasurementPlan, connect, load_device, measure
 from hwnas.latency import LatencyTable, TableIdentity, agreement, load_table, profile_space, table_path
 from hwnas.latency.costing import macs_of
-from hwnas.latency.models import MeasuredModels, median_network, network_name
+from hwnas.latency.models import SENTINELS, MeasuredModels, network_name, sentinel_networks
 from hwnas.spaces import Architecture, SearchSpace, make_space
 
 
@@ -69,7 +69,8 @@ def choose_unseen(space: SearchSpace, count: int, known: set[tuple[int, ...]], *
     """Uniformly random networks that are not among `known`."""
     rng = np.random.default_rng([seed, 2])
     drawn = dict.fromkeys(space.sample(rng) for _ in range(20 * count))
-    return [one for one in drawn if one.choices not in known and one != median_network(space)][:count]
+    sentinels = sentinel_networks(space, SENTINELS)
+    return [one for one in drawn if one.choices not in known and one not in sentinels][:count]
 
 
 def measured_ms(
@@ -83,13 +84,13 @@ def measured_ms(
     seed: int,
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
     """The latencies of `networks` at the speed that the table was measured at."""
-    sentinel = network_name(median_network(space))
+    sentinels = sentinel_networks(space, SENTINELS)
     found = measure(
         host,
-        models.networks([median_network(space), *networks]),
+        models.networks([*sentinels, *networks]),
         plan=plan,
-        sentinel=sentinel,
-        reference_ms=table.sentinels_ms.get(sentinel),
+        sentinels=[network_name(one) for one in sentinels],
+        references_ms=table.sentinels_ms,
         seed=seed,
     )
     for flag in found.flags:
@@ -123,6 +124,7 @@ def compare(
         "within_10": calibrated.within_10,
         "spearman": calibrated.spearman,
         "kendall": calibrated.kendall,
+        "bias": float(np.mean(predicted / measured - 1)),
         "uncalibrated_mean_error": raw.mean_error,
         "uncalibrated_spearman": raw.spearman,
         "interval_coverage": float(np.mean(covered)) if covered else None,

@@ -11,7 +11,7 @@ Networks are joined from the exported operators in milliseconds, so that dozens 
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import onnx
@@ -22,13 +22,17 @@ from hwnas.layers import ConvBNAct
 from hwnas.progress import OnProgress, silent
 from hwnas.spaces import Architecture, Operator, SearchSpace
 
-__all__ = ["MeasuredModels", "choose_networks", "median_network", "network_name", "sides_of"]
+__all__ = ["SENTINELS", "MeasuredModels", "choose_networks", "network_name", "sentinel_networks", "sides_of", "spread"]
 
 EXPORTED_TOGETHER: Final = 16
 TRIED: Final = 8
 """How many times a network is drawn before one that was drawn already is left out."""
 
+SENTINELS: Final = 5
+"""Models of a phase that tie it to others: several, since where each comes to lie in memory is luck."""
+
 Shape = tuple[int, ...]
+Item = TypeVar("Item")
 
 
 class MeasuredModels:
@@ -181,13 +185,21 @@ def choose_networks(
     return list(found)[:count]
 
 
-def median_network(space: SearchSpace) -> Architecture:
-    """The network whose MACs are in the middle of a few dozen drawn ones, always the same one of a space."""
-    drawn = sorted(
-        space.architectures(space.sample_choices(63, rng=np.random.default_rng(0))),
-        key=lambda one: (sum(space.counts[operator].macs for operator in space.operators(one)), one.choices),
-    )
-    return drawn[len(drawn) // 2]
+def sentinel_networks(space: SearchSpace, count: int) -> list[Architecture]:
+    """Networks from small to large, always the same ones of a space, that tie one measurement to another."""
+    drawn = dict.fromkeys(space.architectures(space.sample_choices(63, rng=np.random.default_rng(0))))
+
+    def by_size(one: Architecture) -> tuple[int, tuple[int, ...]]:
+        return sum(space.counts[operator].macs for operator in space.operators(one)), one.choices
+
+    return spread(sorted(drawn, key=by_size), count)
+
+
+def spread(items: Sequence[Item], count: int) -> list[Item]:
+    """At most `count` of `items`, evenly spread, the ends left out where there are more."""
+    if len(items) <= count:
+        return list(items)
+    return [items[round((number + 0.5) * len(items) / count - 0.5)] for number in range(count)]
 
 
 def _context_shapes(operator: Operator, space: SearchSpace) -> tuple[list[Shape], list[Shape]]:

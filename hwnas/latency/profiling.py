@@ -19,7 +19,7 @@ from hwnas.errors import DeviceError, SettingsError, UnknownNameError
 from hwnas.exporters import PRECISIONS
 from hwnas.files import exclusive
 from hwnas.latency.costing import with_calibration, with_rows
-from hwnas.latency.models import MeasuredModels, choose_networks, median_network, network_name
+from hwnas.latency.models import SENTINELS, MeasuredModels, choose_networks, network_name, sentinel_networks, spread
 from hwnas.latency.phases import Phase, Phases
 from hwnas.latency.stored_table import load_table, save_table
 from hwnas.latency.table import LatencyTable, TableIdentity, profile_command
@@ -190,7 +190,7 @@ class Profiler:
             self.space,
             count if not table.refused else TRIED * count,
             rng=np.random.default_rng([self.seed, stream]),
-            without=[*without, median_network(self.space)],
+            without=[*without, *sentinel_networks(self.space, SENTINELS)],
         )
         return [one for one in drawn if not table.refused.keys() & set(self.space.operators(one))][:count]
 
@@ -202,14 +202,14 @@ class Profiler:
         paths = self._models.probes(operators, self.on_progress)
         keys = {operator.key: operator for operator in operators}
         contexts = [name for name in paths if name not in keys]
-        sentinel = contexts[len(contexts) // 2] if contexts else operators[0].key
-        phase = self._phases.run("operators", paths, sentinel=sentinel, reference_ms=table.sentinels_ms.get(sentinel))
+        sentinels = spread(contexts or [operators[0].key], SENTINELS)
+        phase = self._phases.run("operators", paths, sentinels=sentinels, references_ms=_known(table, sentinels))
         for name, why in phase.refused.items():
             if name in contexts:
                 raise DeviceError(f"Runtime {self.identity.runtime}", f"must run {name}", came=f"it says: {why}")
             logger.warning("%s refuses %s: %s", self.identity.runtime, name, why)
         refused = {keys[name]: why for name, why in phase.refused.items()}
-        return self._noting(table, phase, sentinel, refused), phase.measurements
+        return self._noting(table, phase, sentinels, refused), phase.measurements
 
     def _measure_networks(
         self, table: LatencyTable, stage: str, architectures: Sequence[Architecture]
@@ -217,23 +217,29 @@ class Profiler:
         """The latencies of networks, at the speed of those that `table` knows; those that are refused are left out."""
         if not architectures:
             return table, {}
-        middle = median_network(self.space)
-        sentinel = network_name(middle)
-        paths = self._models.networks([middle, *architectures], self.on_progress)
-        phase = self._phases.run(stage, paths, sentinel=sentinel, reference_ms=table.sentinels_ms.get(sentinel))
+        chosen = sentinel_networks(self.space, SENTINELS)
+        sentinels = [network_name(one) for one in chosen]
+        paths = self._models.networks([*chosen, *architectures], self.on_progress)
+        phase = self._phases.run(stage, paths, sentinels=sentinels, references_ms=_known(table, sentinels))
         names = {network_name(one): one for one in architectures}
         found = {names[name]: one for name, one in phase.measurements.items() if name in names}
-        return self._noting(table, phase, sentinel, {}), found
+        return self._noting(table, phase, sentinels, {}), found
 
     @staticmethod
-    def _noting(table: LatencyTable, phase: Phase, sentinel: str, refused: Mapping[Operator, str]) -> LatencyTable:
+    def _noting(
+        table: LatencyTable, phase: Phase, sentinels: Sequence[str], refused: Mapping[Operator, str]
+    ) -> LatencyTable:
         """`table` with what `phase` has seen besides latencies."""
         return replace(
             table,
             refused={**table.refused, **refused},
-            sentinels_ms={sentinel: phase.measurements[sentinel].latency_ms, **table.sentinels_ms},
+            sentinels_ms={**{one: phase.measurements[one].latency_ms for one in sentinels}, **table.sentinels_ms},
             flags=(*table.flags, *phase.flags),
         )
+
+
+def _known(table: LatencyTable, sentinels: Sequence[str]) -> dict[str, float]:
+    return {name: table.sentinels_ms[name] for name in sentinels if name in table.sentinels_ms}
 
 
 def _proving(table: LatencyTable) -> int:
