@@ -1,5 +1,6 @@
-"""The verbs: profile, train, search, export, verify, report, quickstart."""
+"""The verbs: profile, adapt, train, search, export, verify, report, quickstart."""
 
+from hwnas.api.adaptation import adapt
 from hwnas.api.first_run import quickstart
 from hwnas.api.listing import list_devices, list_runtimes, list_spaces
 from hwnas.api.profiling import profile
@@ -10,6 +11,7 @@ from hwnas.api.verification import verify
 from hwnas.api.winners import export
 
 __all__ = [
+    "adapt",
     "export",
     "list_devices",
     "list_runtimes",

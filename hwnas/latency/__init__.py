@@ -1,5 +1,6 @@
 """Latency tables: building them by measurement, proving and storing them, and predicting a network's latency from one."""
 
+from hwnas.latency.adapting import adapt_space
 from hwnas.latency.calibration import Agreement, Calibration, Quality, agreement
 from hwnas.latency.profiling import CARRIERS, profile_space
 from hwnas.latency.stored_table import load_table, save_table
@@ -13,6 +14,7 @@ __all__ = [
     "MeasuredNetwork",
     "Quality",
     "TableIdentity",
+    "adapt_space",
     "agreement",
     "load_table",
     "profile_command",
