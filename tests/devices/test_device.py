@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from hwnas.devices import Device, device_folders, list_devices, load_device
-from hwnas.devices.runtimes.onnxruntime import OnnxRuntime
 from hwnas.errors import DeviceError, StoredFileError, UnknownNameError
 
 FULL = """
@@ -55,7 +54,13 @@ def test_a_device_file_can_be_named_by_its_path(write, tmp_path):
 def test_the_preferred_runtime_is_the_first(write):
     write('runtimes = ["onnxruntime-openvino", "onnxruntime-cpu"]')
     assert load_device("rpi4").runtimes[0] == "onnxruntime-openvino"
-    assert load_device("rpi4").runtime.name == "onnxruntime-openvino"
+
+
+def test_another_runtime_goes_before_the_others(write):
+    write('runtimes = ["onnxruntime-openvino", "onnxruntime-cpu"]')
+    device = load_device("rpi4")
+    assert device.with_runtime("onnxruntime-cpu").runtimes == ("onnxruntime-cpu", "onnxruntime-openvino")
+    assert device.with_runtime("openvino-cpu").runtimes[0] == "openvino-cpu"
 
 
 def test_local_cpu_comes_with_hwnas(write):

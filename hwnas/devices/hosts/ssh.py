@@ -164,6 +164,11 @@ class SSHHost(Host):
         """Those of the runtime there."""
         return tuple(self._opened["precisions"])
 
+    @property
+    def symmetric_int8(self) -> bool:
+        """As the runtime wants them, which is known here without its library."""
+        return find_runtime(str(self._open_fields["runtime"])).symmetric_int8
+
     def fingerprint(self) -> dict[str, Any]:
         """The device's own."""
         return dict(self._opened["fingerprint"])
