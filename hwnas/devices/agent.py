@@ -161,8 +161,6 @@ class Agent:
 
     def _open(self, request: dict[str, Any]) -> Iterator[Any]:
         remove_stale_folders()
-        self._folder = _kept_folder(request["folder"])
-        self._take_over()
         try:
             from hwnas.devices.hosts.local import LocalHost
             from hwnas.devices.runtimes import find_runtime
@@ -177,11 +175,14 @@ class Agent:
         threads, cores = request["num_threads"], os.cpu_count() or 1
         if threads > cores:
             raise DeviceError("num_threads", f"must be at most {cores}, the cores there", came=f"it is {threads}")
-        self._host = LocalHost(find_runtime(request["runtime"]), num_threads=threads)
+        host = LocalHost(find_runtime(request["runtime"]), num_threads=threads)
+        self._folder = _kept_folder(request["folder"])
+        self._take_over()
+        self._host = host
         yield {
             "folder": str(self._folder),
-            "precisions": list(self._host.precisions),
-            "fingerprint": self._host.fingerprint(),
+            "precisions": list(host.precisions),
+            "fingerprint": host.fingerprint(),
         }
 
     def _opened(self) -> "LocalHost":

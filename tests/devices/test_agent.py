@@ -225,7 +225,7 @@ def test_from_opening_to_closing(talk, temporary):
     assert not folder.exists()
 
 
-def test_errors_carry_their_parts_and_the_agent_goes_on(talk):
+def test_errors_carry_their_parts_and_the_agent_goes_on(talk, temporary):
     assert talk.ask("conditions")["must"] == "must be opened first"
     assert talk.ask("dance") == {
         "kind": "device",
@@ -239,6 +239,7 @@ def test_errors_carry_their_parts_and_the_agent_goes_on(talk):
     assert "onnxruntime-gpu" in lacking["do"]
     many = talk.ask("open", runtime="onnxruntime-cpu", num_threads=5000, folder=None)
     assert many["must"] == f"must be at most {os.cpu_count()}, the cores there"
+    assert [path.name for path in temporary.iterdir()] == ["hwnas-agent-code"]
     assert talk.open()["folder"]
 
 
