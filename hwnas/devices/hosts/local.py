@@ -61,8 +61,9 @@ class LocalHost(Host):
         return fingerprint(self._runtime, num_threads=self._num_threads)
 
     def conditions(self) -> dict[str, Any]:
-        """This machine's at this moment, and the cores that are pinned."""
-        return {**conditions(), "pinned_cores": None if self._cores is None else list(self._cores)}
+        """This machine's at this moment, the cores that are pinned, and what the loaded models' sessions tell."""
+        told = {name: value for session in self._sessions.values() for name, value in session.properties.items()}
+        return {**conditions(), "pinned_cores": None if self._cores is None else list(self._cores), **told}
 
     def load(self, models: Mapping[str, Path]) -> Iterator[tuple[str, str | None]]:
         """Loads models into this process; see Host."""
