@@ -80,8 +80,6 @@ def profile_space(
     known = load_table(path) if path.exists() else None
     if known is not None:
         known.check_identity(identity, command=profile_command(identity, space))
-        if accept_stale and _is_whole(known, space, calibration_networks):
-            return known
     with connect(device) as host:
         check_precision(host, device, precision)
         fingerprint = host.fingerprint()
