@@ -4,13 +4,15 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hwnas.cli import screen
+from hwnas.cli.arguments import parse_options, parse_shape
+from hwnas.cli.table_commands import table_app
+from hwnas.cli.table_screen import show_table
 from hwnas.errors import HwnasError, SettingsError
 
 app = typer.Typer(
@@ -22,6 +24,8 @@ app = typer.Typer(
     "MACs and measured latency, and hand over ONNX models that were checked and measured again.\n\n"
     "Start with [bold]hwnas quickstart[/bold]. Every command that is stopped goes on where it was when it is run again.",
 )
+
+app.add_typer(table_app, name="table")
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or the run.toml in it.")]
 FAILED = 2
@@ -131,7 +135,7 @@ def profile(
                 accept_stale=accept_stale,
                 on_progress=on_progress,
             )
-        screen.show_table(table)
+        show_table(table)
 
 
 @app.command()
@@ -281,28 +285,3 @@ def quickstart(
     screen.show_done(
         f"Models: {output / 'models'}\nReport: {page}", "hwnas search --example > my.toml, then hwnas search my.toml"
     )
-
-
-def parse_shape(text: str) -> tuple[int, int, int]:
-    """ "3x224x224" -> (3, 224, 224). Raises SettingsError."""
-    parts = text.lower().replace(",", "x").split("x")
-    if len(parts) != 3 or not all(part.strip().isdecimal() for part in parts):
-        raise SettingsError(
-            "--input-shape", "must be channels x height x width, such as 3x224x224", came=f"{text!r} came"
-        )
-    channels, height, width = map(int, parts)
-    return channels, height, width
-
-
-def parse_options(texts: list[str]) -> Mapping[str, int | float]:
-    """["width_mult=0.5"] -> {"width_mult": 0.5}. Raises SettingsError."""
-    found: dict[str, int | float] = {}
-    for text in texts:
-        name, _, value = text.partition("=")
-        try:
-            found[name.strip()] = int(value) if value.strip().isdecimal() else float(value)
-        except ValueError as error:
-            raise SettingsError(
-                "--space-option", "must be NAME=NUMBER, such as width_mult=0.5", came=f"{text!r} came"
-            ) from error
-    return found

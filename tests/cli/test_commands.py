@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from hwnas.api import open_run
 from hwnas.cli import commands, screen
-from hwnas.cli.commands import app, parse_options, parse_shape
+from hwnas.cli.commands import app
 from hwnas.errors import HwnasError, SettingsError, UnknownNameError
 
 COMMANDS = ["devices", "spaces", "profile", "adapt", "train", "search", "export", "verify", "report", "quickstart"]
@@ -153,14 +153,6 @@ def test_output_may_stand_in_the_file(tmp_path: Path) -> None:
     (tmp_path / "my.toml").write_text("output = 3\n" + TINY)
     with pytest.raises(SettingsError, match="output"):
         open_run(tmp_path / "my.toml")
-
-
-def test_shapes_and_options() -> None:
-    assert parse_shape("1x28x28") == (1, 28, 28)
-    assert parse_options(["width_mult=0.5", "a=3"]) == {"width_mult": 0.5, "a": 3}
-    for wrong in ("", "3x224", "3x224x-1", "axbxc"):
-        with pytest.raises(SettingsError):
-            parse_shape(wrong)
 
 
 def test_stopping_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
