@@ -57,6 +57,7 @@ IDLE_S: Final = 5.0
 STDERR: Final = 2
 SENT: Final = (
     "errors.py",
+    "files.py",
     "plugins.py",
     "devices/agent.py",
     "devices/environment.py",

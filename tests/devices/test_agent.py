@@ -67,7 +67,9 @@ def imports_at_run_time(tree):
 @pytest.mark.parametrize("name", MODULES)
 def test_what_is_sent_runs_on_the_oldest_python(name):
     tree = ast.parse(SENT[name], name, feature_version=OLDEST_PYTHON)
-    assert {*imports_at_run_time(tree)} & NEWER == set()
+    read_toml_alone = {"tomllib"} if name == "hwnas/files.py" else set()  # imported in it, and no device reads TOML
+    assert {*imports_at_run_time(tree)} & NEWER == read_toml_alone
+    assert "tomllib" not in {one.names[0].name for one in tree.body if isinstance(one, ast.Import)}
     assert [
         ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute) and ast.unparse(node) in NEWER
     ] == []
