@@ -58,7 +58,7 @@ def main() -> None:
             measured = [measured_ms(host, space, table, models, unseen, plan, seed=seed) for seed in (1, 2)]
             environment = host.fingerprint()
     found = compare(table, space, unseen, *measured)
-    document = {"seconds": round(seconds, 1), **found, **vars(options), "environment": environment}
+    document = {"seconds": round(seconds, 1), **found, "options": vars(options), "environment": environment}
     for key, value in document.items():
         print(f"{key:28s} {value}")
     if options.json:
@@ -132,8 +132,8 @@ def compare(
         "noise_ceiling": ceiling.mean_error,
         "noise_ceiling_spearman": ceiling.spearman,
         "macs_spearman": agreement(macs_of(space, networks), measured).spearman,
-        "operators_alone_mean_error": agreement(alone, measured).mean_error,
-        "operators_alone_spearman": agreement(alone, measured).spearman,
+        "in_context_mean_error": agreement(alone, measured).mean_error,
+        "in_context_spearman": agreement(alone, measured).spearman,
         "measured_ms_range": [float(measured.min()), float(np.median(measured)), float(measured.max())],
         "calibration": asdict(table.calibration),
         "weights": dict(table.weights),
@@ -151,7 +151,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--runtime", default=None, help="runtime; default: the device's preferred one")
     parser.add_argument("--precision", default="fp32", help="fp32, fp16 or int8")
     parser.add_argument("--num-threads", type=int, default=1, help="threads of one inference")
-    parser.add_argument("--carriers", type=int, default=32, help="networks that costs are fitted on")
+    parser.add_argument("--carriers", type=int, default=40, help="networks that costs are fitted on")
     parser.add_argument("--calibration-networks", type=int, default=10, help="networks that calibrate the table")
     parser.add_argument("--test-networks", type=int, default=50, help="unseen networks")
     parser.add_argument("--seconds", type=float, default=50.0, help="of each phase of measurement, at most")

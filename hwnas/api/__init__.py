@@ -1,5 +1,6 @@
-"""The verbs: profile, train, search, export, verify, report, quickstart, and those of latency tables as data."""
+"""The verbs: profile, adapt, train, search, export, verify, report, quickstart, and those of tables as data."""
 
+from hwnas.api.adaptation import adapt
 from hwnas.api.first_run import quickstart
 from hwnas.api.listing import list_devices, list_runtimes, list_spaces
 from hwnas.api.profiling import profile
@@ -11,6 +12,7 @@ from hwnas.api.verification import verify
 from hwnas.api.winners import export
 
 __all__ = [
+    "adapt",
     "describe_table",
     "diff_tables",
     "export",

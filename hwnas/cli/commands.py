@@ -99,7 +99,7 @@ def profile(
     ] = 10,
     carriers: Annotated[
         int, typer.Option(min=0, help="Random networks that the operators' costs are fitted on; 0: operators alone.")
-    ] = 32,
+    ] = 40,
     seconds: Annotated[float, typer.Option(help="Of each phase of the measurement, at most.")] = 50.0,
     tables: Annotated[Path, typer.Option(help="Folder of latency tables.")] = Path("latency_tables"),
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the random order and of the networks.")] = 0,
@@ -136,6 +136,56 @@ def profile(
                 on_progress=on_progress,
             )
         show_table(table)
+
+
+@app.command()
+def adapt(
+    device: Annotated[str, typer.Argument(help="A device's name (see `hwnas devices`), or a device file.")],
+    space: Annotated[str, typer.Option(help="The search space (see `hwnas spaces`).")] = "mobilenetv3",
+    networks: Annotated[int, typer.Option(min=3, help="How many networks to measure on the device.")] = 10,
+    basis: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A table of the space on another device; default: all in the folder. Can be given repeatedly."
+        ),
+    ] = None,
+    input_shape: Annotated[str, typer.Option(help="Channels x height x width of one image.")] = "3x224x224",
+    num_classes: Annotated[int, typer.Option(help="Number of classes.")] = 1000,
+    space_option: Annotated[
+        list[str] | None, typer.Option(help="An option of the space, such as width_mult=0.5. Can be given repeatedly.")
+    ] = None,
+    runtime: Annotated[str | None, typer.Option(help="A runtime; default: the device's preferred one.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Images in one inference.")] = 1,
+    precision: Annotated[str, typer.Option(help="Precision of the models: fp32, fp16 or int8.")] = "fp32",
+    seconds: Annotated[float, typer.Option(help="Of each of the two measurements, at most.")] = 50.0,
+    tables: Annotated[Path, typer.Option(help="Folder of latency tables.")] = Path("latency_tables"),
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the random order and of the networks.")] = 0,
+) -> None:
+    """Build a latency table for a new device from a few networks measured there and the tables of known devices.
+
+    Example: hwnas adapt rpi4 --space mobilenetv3 --networks 10 --input-shape 3x160x160
+    """
+    from hwnas.api import adapt as adapt_table
+    from hwnas.devices import MeasurementPlan
+
+    with screen.progress() as on_progress:
+        table = adapt_table(
+            device,
+            space,
+            networks=networks,
+            basis=basis,
+            input_shape=parse_shape(input_shape),
+            num_classes=num_classes,
+            space_options=parse_options(space_option or []),
+            runtime=runtime,
+            batch_size=batch_size,
+            precision=precision,
+            tables=tables,
+            measurement=MeasurementPlan(seconds=seconds),
+            seed=seed,
+            on_progress=on_progress,
+        )
+    screen.show_table(table)
 
 
 @app.command()

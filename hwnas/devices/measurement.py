@@ -149,8 +149,8 @@ def measure(
             loaded = clock()
         on_progress(f"measuring {stage}", number, _expected_rounds(plan, number, clock() - began))
     on_progress(f"measuring {stage}", number, number)
-    host.unload(running)
     state["after"] = host.conditions()
+    host.unload(running)
     found = estimate(visits, references_ms=references_ms, target=plan.target, conditions=state)
     return replace(found, refused=refused)
 

@@ -1,5 +1,6 @@
 """Latency tables: building them by measurement, proving and storing them, and predicting a network's latency from one."""
 
+from hwnas.latency.adapting import adapt_space
 from hwnas.latency.block_tables import read_block_table, table_of_blocks
 from hwnas.latency.calibration import Agreement, Calibration, Quality, agreement
 from hwnas.latency.comparison import TableComparison, compare_tables
@@ -18,6 +19,7 @@ __all__ = [
     "Quality",
     "TableComparison",
     "TableIdentity",
+    "adapt_space",
     "agreement",
     "calibrated_networks",
     "compare_tables",

@@ -18,7 +18,7 @@ from hwnas.devices import Device, Host, Measurement, MeasurementPlan, connect
 from hwnas.errors import DeviceError, SettingsError, UnknownNameError
 from hwnas.exporters import PRECISIONS
 from hwnas.files import exclusive
-from hwnas.latency.costing import with_calibration, with_rows
+from hwnas.latency.costing import averaged, with_calibration, with_rows
 from hwnas.latency.models import SENTINELS, MeasuredModels, choose_networks, network_name, sentinel_networks, spread
 from hwnas.latency.phases import Phase, Phases
 from hwnas.latency.stored_table import load_table, save_table
@@ -26,11 +26,11 @@ from hwnas.latency.table import LatencyTable, TableIdentity, profile_command
 from hwnas.progress import OnProgress, silent
 from hwnas.spaces import Architecture, Operator, SearchSpace
 
-__all__ = ["CARRIERS", "Profiler", "profile_space"]
+__all__ = ["CARRIERS", "Profiler", "check_precision", "check_settings", "profile_space"]
 
 logger = logging.getLogger(__name__)
 
-CARRIERS: Final = 32
+CARRIERS: Final = 40
 JOURNAL_VERSION: Final = 2
 MAX_BATCH: Final = 4096
 MAX_NETWORKS: Final = 10_000
@@ -75,20 +75,13 @@ def profile_space(
         TableMismatchError: the file at `path` is of another table, or its rows are of another environment.
         StoredFileError: the file at `path` is broken, or could not be written.
     """
-    _check_settings(precision, batch_size, carriers, calibration_networks, seed)
+    check_settings(precision, batch_size, carriers, calibration_networks, seed)
     identity = TableIdentity.of(device, space, batch_size=batch_size, precision=precision)
     known = load_table(path) if path.exists() else None
     if known is not None:
         known.check_identity(identity, command=profile_command(identity, space))
-        if accept_stale and _is_whole(known, space, calibration_networks):
-            return known
     with connect(device) as host:
-        if precision not in host.precisions:
-            raise DeviceError(
-                f"Runtime {device.runtimes[0]} on {device.name}",
-                f"must run {precision} models at their own speed",
-                came=f"it runs {', '.join(host.precisions)}",
-            )
+        check_precision(host, device, precision)
         fingerprint = host.fingerprint()
         if known is not None and not accept_stale:
             known.check_fingerprint(fingerprint)
@@ -145,15 +138,27 @@ class Profiler:
         carrying = self._draw(table, 0 if table.entries else carriers, 0, {})
         proven = calibration_networks <= _proving(table)
         calibrating = self._draw(table, 0 if proven else calibration_networks, 1, carrying)
-        table, latencies = self._measure_networks(table, "networks", [*carrying, *calibrating])
+        table, first = self._measure_networks(table, "networks", [*carrying, *calibrating])
+        again: dict[Architecture, Measurement] = {}
+        if calibrating:
+            table, again = self._measure_networks(table, "networks again", list(first))
         if operators:
-            found = {one: latencies[one] for one in carrying if one in latencies}
-            table = with_rows(table, self.space, operators, measured=measured, carriers=found)
-        proof = {one: latencies[one] for one in calibrating if one in latencies}
+            carriers_found = averaged({one: first[one] for one in carrying if one in first}, again)
+            table = with_rows(table, self.space, operators, measured=measured, carriers=carriers_found)
+        proof = {one: first[one] for one in calibrating if one in first}
         if proof:
-            table, again = self._measure_networks(table, "networks again", list(proof))
             table = with_calibration(table, self.space, proof, again=again)
         return save_table(table, self.path)
+
+    def measure_twice(
+        self, architectures: Sequence[Architecture]
+    ) -> tuple[LatencyTable, dict[Architecture, Measurement], dict[Architecture, Measurement]]:
+        """A table without rows, and the latencies of networks in two measurements."""
+        self._open([], 0, len(architectures))
+        table = LatencyTable(self.identity, self.fingerprint, {})
+        table, found = self._measure_networks(table, "networks", architectures)
+        table, again = self._measure_networks(table, "networks again", list(found))
+        return table, found, again
 
     def _open(self, operators: Sequence[Operator], carriers: int, calibration_networks: int) -> None:
         header = {
@@ -238,6 +243,16 @@ class Profiler:
         )
 
 
+def check_precision(host: Host, device: Device, precision: str) -> None:
+    """Raises DeviceError where the runtime has no kernels of `precision`."""
+    if precision not in host.precisions:
+        raise DeviceError(
+            f"Runtime {device.runtimes[0]} on {device.name}",
+            f"must run {precision} models at their own speed",
+            came=f"it runs {', '.join(host.precisions)}",
+        )
+
+
 def _known(table: LatencyTable, sentinels: Sequence[str]) -> dict[str, float]:
     return {name: table.sentinels_ms[name] for name in sentinels if name in table.sentinels_ms}
 
@@ -252,7 +267,8 @@ def _is_whole(table: LatencyTable, space: SearchSpace, calibration_networks: int
     return not missing and calibration_networks <= _proving(table)
 
 
-def _check_settings(precision: str, batch_size: int, carriers: int, calibration_networks: int, seed: int) -> None:
+def check_settings(precision: str, batch_size: int, carriers: int, calibration_networks: int, seed: int) -> None:
+    """Raises SettingsError, UnknownNameError where a setting is out of range."""
     if precision not in PRECISIONS:
         raise UnknownNameError("precision", precision, PRECISIONS)
     limits = {

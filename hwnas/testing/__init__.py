@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 if TYPE_CHECKING:
+    from hwnas.testing.host_contract import HostContract
     from hwnas.testing.runtime_contract import RuntimeContract
     from hwnas.testing.space_contract import SpaceContract
     from hwnas.testing.strategy_contract import StrategyContract
     from hwnas.testing.toy_space import ToySpace
 
-__all__ = ["RuntimeContract", "SpaceContract", "StrategyContract", "ToySpace"]
+__all__ = ["HostContract", "RuntimeContract", "SpaceContract", "StrategyContract", "ToySpace"]
 
 _HOMES: Final = {
+    "HostContract": "hwnas.testing.host_contract",
     "RuntimeContract": "hwnas.testing.runtime_contract",
     "SpaceContract": "hwnas.testing.space_contract",
     "StrategyContract": "hwnas.testing.strategy_contract",

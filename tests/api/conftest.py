@@ -17,7 +17,8 @@ SETTINGS = {
     "winners": 3,
     "finetune_epochs": 1,
     "training": {"epochs": 1, "batch_size": 128},
-    "measurement": {"rounds": 5},
+    "calibration_networks": 3,
+    "measurement": {"rounds": 5, "seconds": 1},
 }
 
 

@@ -18,7 +18,7 @@ from hwnas.cli import commands, screen
 from hwnas.cli.commands import app
 from hwnas.errors import HwnasError, SettingsError, UnknownNameError
 
-COMMANDS = ["devices", "spaces", "profile", "train", "search", "export", "verify", "report", "quickstart"]
+COMMANDS = ["devices", "spaces", "profile", "adapt", "train", "search", "export", "verify", "report", "quickstart"]
 TINY = """
 space_options = { width_mult = 0.1 }
 objectives = ["error", "macs"]
@@ -78,7 +78,7 @@ def test_the_example_is_a_run_toml(tmp_path: Path) -> None:
         (["profile", "local-cpu", "--space", "mobilnetv3"], "Did you mean 'mobilenetv3'"),
         (["profile", "local-cpu", "--input-shape", "224"], "such as 3x224x224"),
         (["profile", "local-cpu", "--space-option", "width_mult"], "such as width_mult=0.5"),
-        (["profile", "local-cpu", "--rounds", "0"], "measurement.rounds must be from 1"),
+        (["profile", "local-cpu", "--seconds", "-1"], "measurement.seconds must be from 0"),
         (["search", "none.toml"], "does not exist"),
         (["search"], "must be given a run.toml"),
         (["export", "."], "must hold a run.toml"),
