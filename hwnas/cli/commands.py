@@ -185,7 +185,7 @@ def adapt(
             seed=seed,
             on_progress=on_progress,
         )
-    screen.show_table(table)
+    show_table(table)
 
 
 @app.command()

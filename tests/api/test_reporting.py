@@ -32,7 +32,7 @@ def test_a_run_without_a_front_is_refused(finished: Path, tmp_path: Path) -> Non
 
 def test_the_networks_of_the_latency_table_are_shown_and_drawn(finished: Path) -> None:
     page = (finished / "report.html").read_text()
-    assert "each left out of the calibration that foretells it" in page
+    assert "each left out of the fit that foretells it" in page
     assert (finished / "predictions-local-cpu.png").read_bytes().startswith(b"\x89PNG")
 
 

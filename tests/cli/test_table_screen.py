@@ -38,7 +38,7 @@ def numbers(text):
 
 def test_the_quality_is_of_each_way_to_foretell(proven_table, shown):
     lines = shown(table_screen.show_quality, proven_table)
-    assert "Quality on 12 networks, each left out of the calibration" in lines[0]
+    assert "Quality on 12 networks, each left out of the fit that foretells it" in lines[0]
     assert [one.split() for one in lines[1:3]] == [
         ["┃", "┃", "┃", "mean", "┃", "within", "┃", "within"],
         ["┃", "Spearman", "┃", "Kendall", "┃", "error", "┃", "5", "%", "┃", "10", "%"],
@@ -69,7 +69,7 @@ def test_a_table_that_was_never_calibrated_gets_the_command(bare_table, proven_t
     assert lines[0].endswith("--num-classes 10 --space-option width_mult=0.25 --calibrate 10")
     carriers = tuple(replace(one, role="carrier") for one in proven_table.networks)
     lines = shown(table_screen.show_quality, replace(proven_table, networks=carriers))
-    assert "each left out of the fit of the rows" in lines[0]
+    assert "each left out of the fit that foretells it" in lines[0]
     assert not any("calibrated prediction" in one for one in lines)
     assert "Never calibrated" in lines[-1]
 

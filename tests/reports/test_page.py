@@ -238,7 +238,7 @@ def test_networks_of_the_tables_are_drawn_beside_the_models(run_folder, proven_t
         ["band", "agreement", "calibration"],  # a device without exported models
     ]
     assert page.headings.count("On board") == 1
-    assert page.text.count("On 12 networks, each left out of the calibration that foretells it") == 2
+    assert page.text.count("On 12 networks, each left out of the fit that foretells it") == 2
     assert "No networks were measured to prove the latency table of rpi4." in page.text
     assert "The table of <tpu> is not there." in page.text
 

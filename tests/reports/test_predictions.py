@@ -106,13 +106,13 @@ def test_every_colour_is_looked_up_so_that_dark_pages_are_dark(with_carriers, ru
 def test_the_caption_says_what_the_networks_prove(proven_table, bare_table):
     said = proof_sentence(proven_table)
     quality = proven_table.quality
-    assert said.startswith("On 12 networks, each left out of the calibration that foretells it, the table errs by ")
+    assert said.startswith("On 12 networks, each left out of the fit that foretells it, the table errs by ")
     assert f"errs by {100 * quality.calibrated.mean_error:.1f}% on average" in said
     assert f"Measured a second time they differ by {100 * quality.noise_ceiling.mean_error:.1f}%." in said
     assert f"± {100 * proven_table.calibration.half_width(0.9):.1f}%." in said
     assert proof_sentence(bare_table) == ""
     unranked = replace(quality, calibrated=replace(quality.calibrated, spearman=None), noise_ceiling=None)
     said = proof_sentence(replace(proven_table, networks=(), quality=unranked))
-    assert "each left out of the fit of the rows" in said
+    assert "each left out of the fit that foretells it" in said
     assert "Spearman" not in said
     assert "second time" not in said
