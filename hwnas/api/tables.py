@@ -198,7 +198,7 @@ def _present(table: LatencyTable) -> dict[str, Any] | None:
     if table.source.startswith(IMPORTED) or identity.device not in list_devices():
         return None
     try:
-        if load_device(identity.device).address != "local":
+        if load_device(identity.device).scheme != "local":
             return None
         runtime = find_runtime(identity.runtime)
         runtime.require()

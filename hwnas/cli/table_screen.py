@@ -32,9 +32,9 @@ def show_quality(table: "LatencyTable") -> None:
 
     quality, calibrated = table.quality, calibrated_networks(table) > 0
     if quality is not None:
-        left_out = "each left out of the calibration" if calibrated else "each left out of the fit of the rows"
-        shown = _new_table("", "Spearman", "Kendall", "mean error", "within 5 %", "within 10 %")
-        shown.title = f"Quality on {quality.networks} networks, {left_out} that foretells it"
+        shown = _new_table("", "Spearman", "Kendall", "mean\nerror", "within\n5 %", "within\n10 %")
+        shown.show_edge = shown.pad_edge = False  # so that it fits into 80 columns
+        shown.title = f"Quality on {quality.networks} networks, each left out of the fit that foretells it"
         if calibrated:
             shown.add_row("calibrated prediction", *_agreement(quality.calibrated))
         shown.add_row("sum of rows", *_agreement(quality.raw_sum))

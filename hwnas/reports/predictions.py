@@ -113,10 +113,9 @@ def proof_sentence(table: LatencyTable) -> str:
     if quality is None:
         return ""
     found, ceiling = quality.calibrated, quality.noise_ceiling
-    fitted = "calibration" if calibrated_networks(table) else "fit of the rows"
     rank = "" if found.spearman is None else f", Spearman {found.spearman:.3f}"
     sentence = (
-        f"On {quality.networks} networks, each left out of the {fitted} that foretells it, the table errs by "
+        f"On {quality.networks} networks, each left out of the fit that foretells it, the table errs by "
         f"{100 * found.mean_error:.1f}% on average, {100 * found.within_5:.0f}% of them within 5%{rank}."
     )
     if ceiling is not None:
