@@ -75,13 +75,10 @@ class MeasurementPlan:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise SettingsError(f"measurement.{name}", f"must be from {low} to {high}", came=f"{value} came")
-        for low, high in (("rounds", "max_rounds"), ("min_runs", "max_runs")):
-            if getattr(self, low) > getattr(self, high):
-                raise SettingsError(
-                    f"measurement.{low}",
-                    f"must be at most {high}={getattr(self, high)}",
-                    came=f"{getattr(self, low)} came",
-                )
+        for least, most in (("rounds", "max_rounds"), ("min_runs", "max_runs")):
+            value, limit = getattr(self, least), getattr(self, most)
+            if value > limit:
+                raise SettingsError(f"measurement.{least}", f"must be at most {most}={limit}", came=f"{value} came")
 
     def runs_a_visit(self, run_ms: float) -> int:
         """Timed runs in one visit of a model whose run takes `run_ms`."""

@@ -9,7 +9,7 @@ stays in its operator, so that the rows of a network sum to the whole, call incl
 Networks are joined from the exported operators in milliseconds, so that dozens of them cost no export.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +25,7 @@ from hwnas.spaces import Architecture, Operator, SearchSpace
 __all__ = ["MeasuredModels", "choose_networks", "median_network", "network_name", "sides_of"]
 
 EXPORTED_TOGETHER: Final = 16
-TRIED: Final = 8
+TRIED: Final = 64
 """How many times a network is drawn before one that was drawn already is left out."""
 
 Shape = tuple[int, ...]
@@ -128,9 +128,13 @@ class MeasuredModels:
         return onnx.load(self._path(operator))
 
     def _contexts(self, shapes: Sequence[Shape]) -> dict[Shape, onnx.ModelProto]:
-        convolutions: list[nn.Module] = [ConvBNAct(shape[0], shape[0]) for shape in shapes]
-        models = export_many(convolutions, shapes, batch_size=self._batch_size) if shapes else []
-        return dict(zip(shapes, models, strict=True))
+        paths = {shape: self._folder / f"convolution{'x'.join(map(str, shape))}.onnx" for shape in shapes}
+        missing = [shape for shape in shapes if not paths[shape].exists()]
+        convolutions: list[nn.Module] = [ConvBNAct(shape[0], shape[0]) for shape in missing]
+        models = export_many(convolutions, missing, batch_size=self._batch_size) if missing else []
+        for shape, model in zip(missing, models, strict=True):
+            save_onnx(model, paths[shape])
+        return {shape: onnx.load(path) for shape, path in paths.items()}
 
     def _save(self, parts: Sequence[onnx.ModelProto], path: Path) -> Path:
         if not path.exists():
@@ -181,13 +185,19 @@ def choose_networks(
     return list(found)[:count]
 
 
-def median_network(space: SearchSpace) -> Architecture:
-    """The network whose MACs are in the middle of a few dozen drawn ones, always the same one of a space."""
-    drawn = sorted(
-        space.architectures(space.sample_choices(63, rng=np.random.default_rng(0))),
+def median_network(space: SearchSpace, *, without: Collection[Operator] = ()) -> Architecture:
+    """The network whose MACs are in the middle of a few dozen drawn ones, always the same one of a space.
+
+    Args:
+        space: whose network.
+        without: operators that it is not to have, where one was drawn that has none of them.
+    """
+    drawn = space.architectures(space.sample_choices(63, rng=np.random.default_rng(0)))
+    sound = sorted(
+        [one for one in drawn if not set(without) & set(space.operators(one))] or drawn,
         key=lambda one: (sum(space.counts[operator].macs for operator in space.operators(one)), one.choices),
     )
-    return drawn[len(drawn) // 2]
+    return sound[len(sound) // 2]
 
 
 def _context_shapes(operator: Operator, space: SearchSpace) -> tuple[list[Shape], list[Shape]]:

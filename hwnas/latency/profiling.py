@@ -142,9 +142,12 @@ class Profiler:
         if operators:
             table, measured = self._measure_operators(table, operators)
             operators = [one for one in operators if one not in table.refused]
-        carrying = self._draw(table, 0 if table.entries else carriers, 0, {})
-        proven = calibration_networks <= _proving(table)
-        calibrating = self._draw(table, 0 if proven else calibration_networks, 1, carrying)
+        wanted = calibration_networks if calibration_networks > _proving(table) else 0
+        fitted = [self.space.architecture(one.choices) for one in table.networks if one.role == "carrier"]
+        calibrating = self._draw(table, wanted, 1, fitted)
+        if len(calibrating) < wanted:
+            logger.warning("%d networks to calibrate on were found, not %d", len(calibrating), wanted)
+        carrying = self._draw(table, 0 if table.entries else carriers, 0, calibrating)
         table, latencies = self._measure_networks(table, "networks", [*carrying, *calibrating])
         if operators:
             found = {one: latencies[one] for one in carrying if one in latencies}
@@ -183,16 +186,20 @@ class Profiler:
     def _draw(
         self, table: LatencyTable, count: int, stream: int, without: Iterable[Architecture]
     ) -> list[Architecture]:
-        """Networks in which no operator occurs that the runtime refuses."""
-        if not count:
+        """Networks in which no operator occurs that the runtime refuses; none where no sentinel is free of them either."""
+        middle = median_network(self.space, without=table.refused)
+        if not count or not self._runs(table, middle):
             return []
         drawn = choose_networks(
             self.space,
             count if not table.refused else TRIED * count,
             rng=np.random.default_rng([self.seed, stream]),
-            without=[*without, median_network(self.space)],
+            without=[*without, middle],
         )
-        return [one for one in drawn if not table.refused.keys() & set(self.space.operators(one))][:count]
+        return [one for one in drawn if self._runs(table, one)][:count]
+
+    def _runs(self, table: LatencyTable, architecture: Architecture) -> bool:
+        return not table.refused.keys() & set(self.space.operators(architecture))
 
     def _measure_operators(
         self, table: LatencyTable, operators: Sequence[Operator]
@@ -202,8 +209,10 @@ class Profiler:
         paths = self._models.probes(operators, self.on_progress)
         keys = {operator.key: operator for operator in operators}
         contexts = [name for name in paths if name not in keys]
-        sentinel = contexts[len(contexts) // 2] if contexts else operators[0].key
-        phase = self._phases.run("operators", paths, sentinel=sentinel, reference_ms=table.sentinels_ms.get(sentinel))
+        known = [name for name in contexts if name in table.contexts] or contexts
+        sentinel = known[len(known) // 2] if known else operators[0].key
+        reference_ms = table.contexts[sentinel].latency_ms if sentinel in table.contexts else None
+        phase = self._phases.run("operators", paths, sentinel=sentinel, reference_ms=reference_ms)
         for name, why in phase.refused.items():
             if name in contexts:
                 raise DeviceError(f"Runtime {self.identity.runtime}", f"must run {name}", came=f"it says: {why}")
@@ -217,10 +226,12 @@ class Profiler:
         """The latencies of networks, at the speed of those that `table` knows; those that are refused are left out."""
         if not architectures:
             return table, {}
-        middle = median_network(self.space)
+        middle = median_network(self.space, without=table.refused)
         sentinel = network_name(middle)
         paths = self._models.networks([middle, *architectures], self.on_progress)
         phase = self._phases.run(stage, paths, sentinel=sentinel, reference_ms=table.sentinels_ms.get(sentinel))
+        for name, why in phase.refused.items():
+            logger.warning("%s refuses %s: %s", self.identity.runtime, name, why)
         names = {network_name(one): one for one in architectures}
         found = {names[name]: one for name, one in phase.measurements.items() if name in names}
         return self._noting(table, phase, sentinel, {}), found

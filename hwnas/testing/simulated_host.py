@@ -16,15 +16,15 @@ from hwnas.errors import DeviceError
 __all__ = ["SimulatedHost"]
 
 
-def _steadily(name: str, seconds: float) -> float:
+def _steadily(_: str, __: float) -> float:
     return 1.0
 
 
-def _exactly(rng: np.random.Generator) -> float:
+def _exactly(_: np.random.Generator) -> float:
     return 1.0
 
 
-def _gladly(path: Path) -> str | None:
+def _gladly(_: Path) -> str | None:
     return None
 
 

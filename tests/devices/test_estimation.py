@@ -111,7 +111,9 @@ def test_a_reference_ties_the_latencies_to_its_speed():
     assert {name: one.latency_ms for name, one in found.measurements.items()} == pytest.approx(TRUTH, rel=2e-3)
     assert within(found) == 1
     assert found.speed == pytest.approx(1 / 1.07, rel=2e-3)
-    assert found.flags == (f"another speed: the sentinel took {1 / found.speed - 1:+.1%} against the earlier measurement",)
+    assert found.flags == (
+        f"another speed: the sentinel took {1 / found.speed - 1:+.1%} against the earlier measurement",
+    )
 
 
 @pytest.mark.parametrize("factor", [0.96, 1.04])

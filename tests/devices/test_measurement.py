@@ -174,7 +174,9 @@ class TestRounds:
 
     def test_progress_is_told_of_each_load_and_each_round(self):
         news = []
-        measured(simulated(load_seconds=1e3), on_progress=lambda stage, done, total, note="": news.append((stage, done)))
+        measured(
+            simulated(load_seconds=1e3), on_progress=lambda stage, done, total, note="": news.append((stage, done))
+        )
         loading = [("loading models", done) for done in range(1, len(TRUTH) + 1)]
         assert news == [*loading, *(("measuring models", done) for done in range(1, PLAN.rounds + 1))]
 
@@ -220,7 +222,8 @@ class TestLoading:
     def test_without_loading_anew_it_would_matter(self):
         """What the test above would find on a host that is slow to load."""
         found = [
-            measured(simulated(placement=0.03, load_seconds=1e3, seed=seed), replace(PLAN, rounds=40)) for seed in (1, 2)
+            measured(simulated(placement=0.03, load_seconds=1e3, seed=seed), replace(PLAN, rounds=40))
+            for seed in (1, 2)
         ]
         first, second = ([one.latency_ms for one in each.measurements.values()] for each in found)
         assert np.median(np.abs(np.divide(first, second) - 1)) > 0.004

@@ -36,7 +36,8 @@ def test_a_slowdown_knows_the_model_and_the_time():
 
 def test_noise_is_drawn_for_each_run_and_is_the_same_for_the_same_seed():
     first, second, other = (
-        next(loaded(noise=lambda rng: 1 + 0.1 * rng.exponential(), seed=seed).visit([("one", 50)])) for seed in (1, 1, 2)
+        next(loaded(noise=lambda rng: 1 + 0.1 * rng.exponential(), seed=seed).visit([("one", 50)]))
+        for seed in (1, 1, 2)
     )
     assert first == second != other
     assert len(set(first)) == 50
