@@ -16,7 +16,7 @@ def test_the_table_of_the_run_has_every_operator_with_all_samples(finished: Path
     table = load_table(next(tables.rglob("*.json")))
     space = MobileNetV3((1, 8, 8), 10, width_mult=0.1)
     assert table.missing(space.all_operators()) == []
-    assert all(len(found.samples_ms) == 5 for found in table.entries.values())
+    assert all(len(found.samples_ms) >= 5 for found in table.entries.values())
     assert table.fingerprint["runtime"] == "onnxruntime-cpu"
     assert table.fingerprint["num_threads"] == 1
     assert not list(tables.rglob("*.work"))
@@ -42,7 +42,7 @@ def test_another_number_of_classes_measures_only_the_classifier(tables: Path, fi
         "local-cpu",
         MobileNetV3((1, 8, 8), 7, width_mult=0.1),
         tables=tmp_path / "tables",
-        measurement=MeasurementPlan(rounds=5),
+        measurement=MeasurementPlan(rounds=5, max_rounds=5),
     )
     assert len(table.entries) == len(before.entries) + 1
     assert all(table.entries[operator] == found for operator, found in before.entries.items())
