@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from hwnas.devices import Measurement
 from hwnas.errors import InfeasibleError, TableIncompleteError
-from hwnas.latency import LatencyTable, TableIdentity
+from hwnas.latency import Calibration, LatencyTable, TableIdentity
 from hwnas.objectives import (
     Objective,
     check_feasible,
@@ -81,6 +82,14 @@ def test_cheap_values_are_sums_by_hand(mobile: MobileNetV3) -> None:
         np.testing.assert_allclose(values, wanted[objective.name], rtol=1e-12)
     assert macs(mobile).evaluate(architectures) == wanted["macs"]  # whole numbers, exactly
     assert parameters(mobile).evaluate(architectures) == wanted["parameters"]
+
+
+def test_a_calibrated_latency_has_the_overhead_of_its_call_once(mobile: MobileNetV3) -> None:
+    table = replace(table_of(mobile), calibration=Calibration(1.1, 0.7, 0.02))
+    rng = RNG(0)
+    architectures = [mobile.smallest(), mobile.largest(), *(mobile.sample(rng) for _ in range(20))]
+    predicted = [table.predict_ms(mobile.operators(one)) for one in architectures]
+    assert latency(mobile, table).evaluate(architectures) == pytest.approx(predicted, rel=1e-12)
 
 
 def test_names_and_units(toy: ToySpace) -> None:

@@ -7,8 +7,10 @@ visits around are asked is chosen by how well they foretell the one left out: no
 those at the fastest speed that the machine kept up, or, where an earlier call measured the same sentinels, at that
 call's speed.
 
-Of a visit's runs the lower quartile counts. Disturbances that only ever slow a run down make the fastest run true, even
-noise makes the median true; the interval is as much wider to either side as the two are apart.
+Of a visit's runs the lower quartile counts. Disturbances that only ever slow a run down make the truth lie about as far
+below the fastest run as the second fastest lies above it (Robson & Whitlock, "Estimation of a truncation point", 1964),
+even noise makes the median true; the interval is as much wider to either side as the fastest and the median are apart,
+and reaches down to that point where it lies lower.
 
 Suffixes: V visits in order of time, M models.
 """
@@ -29,6 +31,8 @@ HALF_WINDOWS: Final = (8, 32)
 """Visits on either side that may be asked for the slowdown at one."""
 NEEDED_GAIN: Final = 0.95
 """A window is used where it lowers the error of foretelling a visit to this share of what no window leaves."""
+OUTLYING: Final = 5.0
+"""What misses by so many times the median miss misses by no more."""
 KEPT_UP: Final = 0.05
 """The quantile of the slowdowns that is the machine's full speed."""
 OF_RUNS: Final = 0.25
@@ -37,7 +41,9 @@ RESAMPLES: Final = 400
 MIN_SMOOTHED: Final = 12
 """Visits below which no slowdown is looked for."""
 FEW: Final = 3
-"""Visits of a model below which nothing is known of its interval."""
+"""Visits of a model below which nothing is known of its interval …"""
+UNKNOWN: Final = 1.0
+"""… which then reaches so far to either side, as a logarithm: finite, so that it can be stored."""
 LEAST: Final = 1e-4
 """No interval is narrower than this share to either side."""
 
@@ -128,12 +134,12 @@ def estimate(
     names = sorted({visit.model for visit in visits})
     index = {name: number for number, name in enumerate(names)}
     model_V = np.array([index[visit.model] for visit in visits])
-    fastest_V, log_ms_V, typical_V = np.log([np.quantile(visit.samples_ms, [0, OF_RUNS, 0.5]) for visit in visits]).T
+    log_ms_V, reach_V2 = _within_visits(visits)
     call_V = np.array([visit.call for visit in visits])
     slow_V, full_speed_error = _slowdowns(log_ms_V, model_V, call_V, len(names))
     corrected_V = log_ms_V - slow_V
     middle_M = _medians(corrected_V, model_V, len(names))
-    within_M = _medians(typical_V - fastest_V, model_V, len(names))
+    faster_M, slower_M = (_medians(reach_V, model_V, len(names)) for reach_V in reach_V2.T)
     speed = 1.0
     tied = [np.log(value) - middle_M[index[name]] for name, value in (references_ms or {}).items() if name in index]
     if tied:
@@ -151,8 +157,8 @@ def estimate(
         if np.median(np.abs(deviations)) > WILD:
             flags.append(f"wild: half of its {len(own)} visits are more than {np.median(np.abs(deviations)):.0%} off")
         scale = float(np.exp(middle_M[number]) * speed)
-        low = scale * np.exp(-np.hypot(below, 1.96 * full_speed_error) - within_M[number])
-        high = scale * np.exp(np.hypot(above, 1.96 * full_speed_error) + within_M[number])
+        low = scale * np.exp(-np.hypot(below, 1.96 * full_speed_error) - faster_M[number])
+        high = scale * np.exp(np.hypot(above, 1.96 * full_speed_error) + slower_M[number])
         measurements[name] = Measurement(
             scale, (float(low), float(high)), tuple(own), dict(conditions or {}), tuple(flags)
         )
@@ -166,11 +172,28 @@ def estimate(
     )
 
 
+def _within_visits(visits: Sequence[Visited]) -> tuple[FloatArray, FloatArray]:
+    """Of each visit the logarithm of the run that counts, (V,), and how far below and above it the truth may lie, (V, 2)."""
+    ordered = [sorted(visit.samples_ms) for visit in visits]
+    chosen = [(one[0], one[min(1, len(one) - 1)], _quantile(one, OF_RUNS), _quantile(one, 0.5)) for one in ordered]
+    fastest_V, second_V, log_ms_V, typical_V = np.log(chosen).T
+    above_V = typical_V - fastest_V
+    below_V = np.maximum(above_V, log_ms_V - (2 * fastest_V - second_V))
+    return log_ms_V, np.stack([below_V, above_V], axis=1)
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    """As np.quantile, which takes far longer for a few numbers."""
+    place = share * (len(ordered) - 1)
+    low = int(place)
+    return ordered[low] + (place - low) * (ordered[min(low + 1, len(ordered) - 1)] - ordered[low])
+
+
 def _bootstrap(deviations: FloatArray, rng: np.random.Generator) -> tuple[float, float]:
     """How far the median of resampled deviations reaches below and above zero, at 95 %."""
     count = len(deviations)
     if count < FEW:
-        return np.inf, np.inf
+        return UNKNOWN, UNKNOWN
     middles = np.median(deviations[rng.integers(0, count, (RESAMPLES, count))], axis=1)
     low, high = np.quantile(middles, [0.025, 0.975]) * (1 + 2 / count)  # few visits resample too narrowly
     return float(max(-low, LEAST)), float(max(high, LEAST))
@@ -180,7 +203,8 @@ def _slowdowns(log_ms_V: FloatArray, model_V: IntArray, call_V: IntArray, models
     """The logarithm of the slowdown at each visit against full speed, and the standard error of that full speed."""
     usual_V = _medians(log_ms_V, model_V, models)[model_V]
     nothing_V = np.zeros_like(log_ms_V)
-    best_V, least = nothing_V, NEEDED_GAIN * float(np.median(np.abs(log_ms_V - usual_V)))
+    bend = OUTLYING * max(LEAST, float(np.median(np.abs(log_ms_V - usual_V))))
+    best_V, least = nothing_V, NEEDED_GAIN * _mean_error(log_ms_V - usual_V, bend)
     for half_window in HALF_WINDOWS:
         if len(log_ms_V) < max(MIN_SMOOTHED, half_window):
             continue
@@ -189,7 +213,7 @@ def _slowdowns(log_ms_V: FloatArray, model_V: IntArray, call_V: IntArray, models
             usual_V = _medians(log_ms_V - slow_V, model_V, models)[model_V]
             slow_V = _around(log_ms_V - usual_V, call_V, half_window)
         usual_V = _medians(log_ms_V - slow_V, model_V, models)[model_V]
-        left = float(np.median(np.abs(log_ms_V - slow_V - usual_V)))
+        left = _mean_error(log_ms_V - slow_V - usual_V, bend)
         if left < least:
             best_V, least = slow_V, left
     if best_V is nothing_V:
@@ -198,6 +222,11 @@ def _slowdowns(log_ms_V: FloatArray, model_V: IntArray, call_V: IntArray, models
     picks = np.random.default_rng(1).integers(0, len(blocks), (100, len(blocks)))
     levels = [np.quantile(np.concatenate([blocks[block] for block in pick]), KEPT_UP) for pick in picks]
     return best_V - np.quantile(best_V, KEPT_UP), float(np.std(levels))
+
+
+def _mean_error(residual_V: FloatArray, bend: float) -> float:
+    """The mean size of the residuals, those beyond `bend` counted as `bend`: a slow quarter counts, an outlier hardly."""
+    return float(np.minimum(np.abs(residual_V), bend).mean())
 
 
 def _around(residual_V: FloatArray, call_V: IntArray, half_window: int) -> FloatArray:

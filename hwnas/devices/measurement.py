@@ -10,6 +10,7 @@ apart cost more address translations), so all models are loaded anew, in another
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,6 +75,10 @@ class MeasurementPlan:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise SettingsError(f"measurement.{name}", f"must be from {low} to {high}", came=f"{value} came")
+        for least, most in (("rounds", "max_rounds"), ("min_runs", "max_runs")):
+            value, limit = getattr(self, least), getattr(self, most)
+            if value > limit:
+                raise SettingsError(f"measurement.{least}", f"must be at most {most}={limit}", came=f"{value} came")
 
     def runs_a_visit(self, run_ms: float) -> int:
         """Timed runs in one visit of a model whose run takes `run_ms`."""
@@ -103,7 +108,8 @@ def measure(
         sentinels: one or more of the models, visited several times a round; the same in calls that are to be compared.
         references_ms: what they took in an earlier call at whose speed the latencies are wanted.
         seed: of the random order.
-        earlier: the visits of a stopped call, in order; they count, and their time is taken off `plan.seconds`.
+        earlier: the visits of a stopped call, in order; they count, and their time is taken off `plan.seconds`. Nothing
+            is loaded where they are enough.
         on_visit: called after each visit, to keep it.
         on_progress: told of each round.
         stage: what the models are, for `on_progress`.
@@ -117,6 +123,8 @@ def measure(
         DeviceError: the device is gone, a model fails after it has run, or a sentinel is refused.
     """
     state: dict[str, Any] = {"cores": host.fingerprint().get("cores"), "before": host.conditions()}
+    if _is_enough(earlier, models, plan):
+        return estimate(earlier, references_ms=references_ms, target=plan.target, conditions=state)
     order = np.random.default_rng([seed, len(earlier)])
     began = clock()
     refused = _load(host, models, order, on_progress=on_progress, stage=f"loading {stage}")
@@ -129,26 +137,26 @@ def measure(
     visits = [visit for visit in earlier if visit.model in running]
     call = max((visit.call for visit in visits), default=-1) + 1
     number = max((visit.round for visit in visits), default=-1) + 1
-    checked: float = max(number + 1, plan.rounds)
-    began = clock() - sum(sum(visit.samples_ms) for visit in visits) / 1e3
-    while number < plan.max_rounds:
+    done = _whole_rounds(visits, running)  # where an earlier call was stopped within a round, fewer than were begun
+    checked: float = max(done + 1, plan.rounds)
+    began = clock() - _spent_seconds(visits)
+    while done < plan.max_rounds:
         for name, samples in _round(host, running, sentinels, run_ms, plan, np.random.default_rng([seed, number])):
             visits.append(Visited(name, number, tuple(round(sample, 6) for sample in samples), call))
             if on_visit is not None:
                 on_visit(visits[-1])
-        number += 1
-        if number >= checked:
-            checked = CHECKED_AFTER * number
+        number, done = number + 1, done + 1
+        if done >= checked:
+            checked = CHECKED_AFTER * done
             if not estimate(visits, target=plan.target).unsettled:
                 break
-        if number >= plan.rounds and clock() - began > plan.seconds:
+        if done >= plan.rounds and clock() - began > plan.seconds:
             break
         if clock() - loaded > LOADED_FOR * load_seconds:
-            host.unload(running)
-            _load(host, running, order)
+            _load_anew(host, running, order)
             loaded = clock()
-        on_progress(f"measuring {stage}", number, _expected_rounds(plan, number, clock() - began))
-    on_progress(f"measuring {stage}", number, number)
+        on_progress(f"measuring {stage}", done, _expected_rounds(plan, done, clock() - began))
+    on_progress(f"measuring {stage}", done, done)
     state["after"] = host.conditions()
     host.unload(running)
     found = estimate(visits, references_ms=references_ms, target=plan.target, conditions=state)
@@ -172,6 +180,12 @@ def _load(
             refused[name] = refusal
         on_progress(stage, done, len(models))
     return refused
+
+
+def _load_anew(host: Host, models: Mapping[str, Path], rng: np.random.Generator) -> None:
+    host.unload(models)
+    for name, refusal in _load(host, models, rng).items():
+        raise DeviceError("The runtime", f"must run {name} again after it has run", came=f"it says: {refusal}")
 
 
 def _round(
@@ -209,6 +223,25 @@ def warm_up(
         if steady and clock() - began >= plan.warmup_seconds:
             break
     return fastest
+
+
+def _is_enough(visits: Sequence[Visited], models: Collection[str], plan: MeasurementPlan) -> bool:
+    """Whether a call that made `visits` of `models` had come to its end."""
+    done = _whole_rounds(visits, models)
+    if done < plan.rounds:
+        return False
+    spent = done >= plan.max_rounds or _spent_seconds(visits) > plan.seconds
+    return spent or not estimate(visits, target=plan.target).unsettled
+
+
+def _whole_rounds(visits: Sequence[Visited], models: Collection[str]) -> int:
+    """How many times each of `models` was visited, at least."""
+    counts = Counter(visit.model for visit in visits)
+    return min(counts[name] for name in models)
+
+
+def _spent_seconds(visits: Sequence[Visited]) -> float:
+    return sum(sum(visit.samples_ms) for visit in visits) / 1e3
 
 
 def _expected_rounds(plan: MeasurementPlan, number: int, elapsed: float) -> int:

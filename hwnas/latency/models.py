@@ -9,7 +9,7 @@ stays in its operator, so that the rows of a network sum to the whole, call incl
 Networks are joined from the exported operators in milliseconds, so that dozens of them cost no export.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -25,7 +25,7 @@ from hwnas.spaces import Architecture, Operator, SearchSpace
 __all__ = ["SENTINELS", "MeasuredModels", "choose_networks", "network_name", "sentinel_networks", "sides_of", "spread"]
 
 EXPORTED_TOGETHER: Final = 16
-TRIED: Final = 8
+TRIED: Final = 64
 """How many times a network is drawn before one that was drawn already is left out."""
 
 SENTINELS: Final = 5
@@ -132,9 +132,13 @@ class MeasuredModels:
         return onnx.load(self._path(operator))
 
     def _contexts(self, shapes: Sequence[Shape]) -> dict[Shape, onnx.ModelProto]:
-        convolutions: list[nn.Module] = [ConvBNAct(shape[0], shape[0]) for shape in shapes]
-        models = export_many(convolutions, shapes, batch_size=self._batch_size) if shapes else []
-        return dict(zip(shapes, models, strict=True))
+        paths = {shape: self._folder / f"convolution{'x'.join(map(str, shape))}.onnx" for shape in shapes}
+        missing = [shape for shape in shapes if not paths[shape].exists()]
+        convolutions: list[nn.Module] = [ConvBNAct(shape[0], shape[0]) for shape in missing]
+        models = export_many(convolutions, missing, batch_size=self._batch_size) if missing else []
+        for shape, model in zip(missing, models, strict=True):
+            save_onnx(model, paths[shape])
+        return {shape: onnx.load(path) for shape, path in paths.items()}
 
     def _save(self, parts: Sequence[onnx.ModelProto], path: Path) -> Path:
         if not path.exists():
@@ -185,14 +189,21 @@ def choose_networks(
     return list(found)[:count]
 
 
-def sentinel_networks(space: SearchSpace, count: int) -> list[Architecture]:
-    """Networks from small to large, always the same ones of a space, that tie one measurement to another."""
-    drawn = dict.fromkeys(space.architectures(space.sample_choices(63, rng=np.random.default_rng(0))))
+def sentinel_networks(space: SearchSpace, count: int, *, without: Collection[Operator] = ()) -> list[Architecture]:
+    """Networks from small to large, always the same ones of a space, that tie one measurement to another.
+
+    Args:
+        space: whose networks.
+        count: how many.
+        without: operators that they are not to have, where some were drawn that have none of them.
+    """
+    drawn = list(dict.fromkeys(space.architectures(space.sample_choices(63, rng=np.random.default_rng(0)))))
+    sound = [one for one in drawn if not set(without) & set(space.operators(one))] or drawn
 
     def by_size(one: Architecture) -> tuple[int, tuple[int, ...]]:
         return sum(space.counts[operator].macs for operator in space.operators(one)), one.choices
 
-    return spread(sorted(drawn, key=by_size), count)
+    return spread(sorted(sound, key=by_size), count)
 
 
 def spread(items: Sequence[Item], count: int) -> list[Item]:

@@ -5,13 +5,14 @@ together.
 """
 
 import logging
-import shutil
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from hwnas.devices import Host, Measurement, MeasurementPlan, Visited, measure
+from hwnas.errors import StoredFileError
 from hwnas.files import JsonLines
 from hwnas.progress import OnProgress
 
@@ -45,10 +46,13 @@ class Phases:
     Args:
         host: the device, reached.
         journal: the file of visits.
-        header: what the visits are of; a journal of something else is thrown away, with its folder.
+        header: what the visits are of; a journal of something else is thrown away, with the models beside it.
         plan: how long and how often to measure in each phase.
         seed: of the random order.
         on_progress: told of each step.
+
+    Raises:
+        StoredFileError: the journal is broken.
     """
 
     def __init__(
@@ -69,14 +73,15 @@ class Phases:
         lines = self._journal.repair()
         if lines and lines[0] != header:
             logger.warning("Starting afresh: what lies in %s was measured otherwise", journal.parent)
-            shutil.rmtree(journal.parent)
+            for path in (journal, *journal.parent.glob("*.onnx")):
+                path.unlink()
             lines = []
         if not lines:
             self._journal.append(header)
         self._visits: dict[str, list[Visited]] = {}
-        for line in lines[1:]:
-            visit = Visited(line["model"], line["round"], tuple(line["samples_ms"]), line["call"])
-            self._visits.setdefault(line["phase"], []).append(visit)
+        for number, line in enumerate(lines[1:], start=2):
+            phase, visit = _visit_from_json(line, f"{journal}: line {number}")
+            self._visits.setdefault(phase, []).append(visit)
 
     def run(
         self, name: str, models: Mapping[str, Path], *, sentinels: Sequence[str], references_ms: Mapping[str, float]
@@ -152,3 +157,21 @@ class Phases:
             groups[-1].append(name)
             taken += sizes[name]
         return groups
+
+
+def _visit_from_json(line: Mapping[str, Any], where: str) -> tuple[str, Visited]:
+    """The phase of a visit, and the visit."""
+    try:
+        samples_ms = tuple(float(sample) for sample in line["samples_ms"])
+        visit = Visited(str(line["model"]), int(line["round"]), samples_ms, int(line["call"]))
+        sound = bool(samples_ms) and all(0 < sample < math.inf for sample in samples_ms)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        sound = False
+    if not sound or not isinstance(line.get("phase"), str):
+        raise StoredFileError(
+            where,
+            "must be a visit: phase, model, round, call and samples_ms above zero",
+            came="it is not one",
+            do="Delete that line, or the folder to measure anew",
+        )
+    return line["phase"], visit

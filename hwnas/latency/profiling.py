@@ -135,9 +135,12 @@ class Profiler:
         if operators:
             table, measured = self._measure_operators(table, operators)
             operators = [one for one in operators if one not in table.refused]
-        carrying = self._draw(table, 0 if table.entries else carriers, 0, {})
-        proven = calibration_networks <= _proving(table)
-        calibrating = self._draw(table, 0 if proven else calibration_networks, 1, carrying)
+        wanted = calibration_networks if calibration_networks > _proving(table) else 0
+        fitted = [self.space.architecture(one.choices) for one in table.networks if one.role == "carrier"]
+        calibrating = self._draw(table, wanted, 1, fitted)
+        if len(calibrating) < wanted:
+            logger.warning("%d networks to calibrate on were found, not %d", len(calibrating), wanted)
+        carrying = self._draw(table, 0 if table.entries else carriers, 0, calibrating)
         table, first = self._measure_networks(table, "networks", [*carrying, *calibrating])
         again: dict[Architecture, Measurement] = {}
         if calibrating:
@@ -188,16 +191,20 @@ class Profiler:
     def _draw(
         self, table: LatencyTable, count: int, stream: int, without: Iterable[Architecture]
     ) -> list[Architecture]:
-        """Networks in which no operator occurs that the runtime refuses."""
-        if not count:
+        """Networks in which no operator occurs that the runtime refuses; none where no sentinel is free of them either."""
+        sentinels = sentinel_networks(self.space, SENTINELS, without=table.refused)
+        if not count or not all(self._runs(table, one) for one in sentinels):
             return []
         drawn = choose_networks(
             self.space,
             count if not table.refused else TRIED * count,
             rng=np.random.default_rng([self.seed, stream]),
-            without=[*without, *sentinel_networks(self.space, SENTINELS)],
+            without=[*without, *sentinels],
         )
-        return [one for one in drawn if not table.refused.keys() & set(self.space.operators(one))][:count]
+        return [one for one in drawn if self._runs(table, one)][:count]
+
+    def _runs(self, table: LatencyTable, architecture: Architecture) -> bool:
+        return not table.refused.keys() & set(self.space.operators(architecture))
 
     def _measure_operators(
         self, table: LatencyTable, operators: Sequence[Operator]
@@ -207,8 +214,10 @@ class Profiler:
         paths = self._models.probes(operators, self.on_progress)
         keys = {operator.key: operator for operator in operators}
         contexts = [name for name in paths if name not in keys]
-        sentinels = spread(contexts or [operators[0].key], SENTINELS)
-        phase = self._phases.run("operators", paths, sentinels=sentinels, references_ms=_known(table, sentinels))
+        known = [name for name in contexts if name in table.contexts]
+        sentinels = spread(known or contexts or [operators[0].key], SENTINELS)
+        references_ms = {name: table.contexts[name].latency_ms for name in sentinels if name in table.contexts}
+        phase = self._phases.run("operators", paths, sentinels=sentinels, references_ms=references_ms)
         for name, why in phase.refused.items():
             if name in contexts:
                 raise DeviceError(f"Runtime {self.identity.runtime}", f"must run {name}", came=f"it says: {why}")
@@ -222,10 +231,13 @@ class Profiler:
         """The latencies of networks, at the speed of those that `table` knows; those that are refused are left out."""
         if not architectures:
             return table, {}
-        chosen = sentinel_networks(self.space, SENTINELS)
+        chosen = sentinel_networks(self.space, SENTINELS, without=table.refused)
         sentinels = [network_name(one) for one in chosen]
         paths = self._models.networks([*chosen, *architectures], self.on_progress)
-        phase = self._phases.run(stage, paths, sentinels=sentinels, references_ms=_known(table, sentinels))
+        references_ms = {name: table.sentinels_ms[name] for name in sentinels if name in table.sentinels_ms}
+        phase = self._phases.run(stage, paths, sentinels=sentinels, references_ms=references_ms)
+        for name, why in phase.refused.items():
+            logger.warning("%s refuses %s: %s", self.identity.runtime, name, why)
         names = {network_name(one): one for one in architectures}
         found = {names[name]: one for name, one in phase.measurements.items() if name in names}
         return self._noting(table, phase, sentinels, {}), found

@@ -73,10 +73,12 @@ def regress_costs(counts_NO: FloatArray, latency_ms_N: FloatArray, features_OP: 
     used = [p for p, weight in zip(used, start_P, strict=True) if weight > 0] or used[:1]
     base_O = features_OP[:, used] @ start_P[start_P > 0] if (start_P > 0).any() else features_OP[:, used[0]]
     base_O = np.maximum(base_O, LEAST_BASE * base_O.mean())
-    fits = [_Fit(design_NO, features_OP[:, used], base_O, share, noise) for share in DEVIATIONS for noise in NOISES]
-    best = max(fits, key=lambda fit: fit.log_evidence)
+    best = _best_fit(design_NO, features_OP[:, used], base_O)
+    while len(used) > 1 and (best.weights_P < 0).any():
+        used = [p for p, weight in zip(used, best.weights_P, strict=True) if weight > 0] or used[:1]
+        best = _best_fit(design_NO, features_OP[:, used], base_O)
     weights_P = np.zeros(features_OP.shape[1])
-    weights_P[used] = best.weights_P
+    weights_P[used] = np.maximum(best.weights_P, 0.0)
     return OperatorCosts(
         np.maximum(best.costs_O, 0.0),
         best.deviations_O,
@@ -134,6 +136,11 @@ class _Fit:
         projected_NN = self._precision_NN - shared @ np.linalg.pinv(self._weights_precision_PP) @ shared.T
         missed_N: FloatArray = projected_NN.sum(axis=1) / np.diag(projected_NN)
         return missed_N
+
+
+def _best_fit(design_NO: FloatArray, features_OP: FloatArray, base_O: FloatArray) -> _Fit:
+    fits = [_Fit(design_NO, features_OP, base_O, share, noise) for share in DEVIATIONS for noise in NOISES]
+    return max(fits, key=lambda fit: fit.log_evidence)
 
 
 def _check(counts_NO: FloatArray, latency_ms_N: FloatArray, features_OP: FloatArray) -> None:

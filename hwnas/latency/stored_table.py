@@ -1,6 +1,7 @@
 """Latency tables as files: JSON, written atomically, read with errors that name the entry that is wrong.
 
-Each entry carries a checksum of itself, so that one that was edited by hand is told from one that was measured.
+Each entry carries a checksum of itself, and the document one of each of its sections, so that what was edited by hand is
+told from what was measured, and named.
 """
 
 import hashlib
@@ -33,8 +34,10 @@ SECTIONS: Final = {
     "sentinels_ms": dict,
     "flags": list,
     "source": str,
+    "checks": dict,
 }
 CHECK: Final = "check"
+MOST: Final = 1e300
 
 
 def save_table(table: LatencyTable, path: Path) -> LatencyTable:
@@ -69,7 +72,7 @@ def save_table(table: LatencyTable, path: Path) -> LatencyTable:
             for operator, value in table.entries.items()
         ],
     }
-    write_json(path, document, indent=None)
+    write_json(path, {**document, "checks": _section_checks(document)}, indent=None)
     return replace(table, path=path)
 
 
@@ -96,7 +99,7 @@ def load_table(path: Path) -> LatencyTable:
         _operator(entry, f"{path}: refused {number}"): str(entry.get("why"))
         for number, entry in enumerate(document["refused"])
     }
-    return LatencyTable(
+    table = LatencyTable(
         _identity_from_json(document, path),
         document["fingerprint"],
         entries,
@@ -116,6 +119,10 @@ def load_table(path: Path) -> LatencyTable:
         document["source"],
         path,
     )
+    for key, check in _section_checks(document).items():
+        if document["checks"].get(key) != check:
+            raise _changed(f"{path}: {key}")
+    return table
 
 
 def _identity_from_json(document: Mapping[str, Any], path: Path) -> TableIdentity:
@@ -151,7 +158,7 @@ def _measurement_from_json(entry: Any, where: str) -> Measurement:
         sound = bool(np.isfinite([latency, low, high]).all() and low <= latency <= high)
         sound = sound and all(sample > 0 for visit in samples for sample in visit)
         conditions, flags = dict(entry["conditions"]), tuple(map(str, entry["flags"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise StoredFileError(
             where, "must have latency_ms, ci95_ms, samples_ms, conditions and flags", came=f"reading it says: {error!r}"
         ) from error
@@ -162,12 +169,7 @@ def _measurement_from_json(entry: Any, where: str) -> Measurement:
             came=f"it has {latency} in [{low}, {high}]",
         )
     if entry.get(CHECK) != _check_of(entry):
-        raise StoredFileError(
-            where,
-            "must be as it was measured",
-            came="its checksum is of other contents: it was edited or damaged",
-            do="Take the file from a backup, or move it away and measure anew",
-        )
+        raise _changed(where)
     return Measurement(latency, (low, high), samples, conditions, flags)
 
 
@@ -177,7 +179,7 @@ def _network_from_json(entry: Any, where: str) -> MeasuredNetwork:
         again = entry["again_ms"]
         role, choices = entry["role"], tuple(int(choice) for choice in entry["choices"])
         numbers = (float(entry["sum_ms"]), float(entry["predicted_ms"]), None if again is None else float(again))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise StoredFileError(
             where, "must have role, choices, sum_ms, predicted_ms and again_ms", came=f"reading it says: {error!r}"
         ) from error
@@ -189,7 +191,7 @@ def _network_from_json(entry: Any, where: str) -> MeasuredNetwork:
 def _calibration_from_json(document: Mapping[str, Any], path: Path) -> Calibration:
     known = Calibration.__dataclass_fields__
     sound = set(document) == set(known) and all(
-        value is None or (isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value))
+        value is None or (isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MOST)
         for value in document.values()
     )
     if not sound or None in (document["scale"], document["overhead_ms"], document["per_operator_ms"]):
@@ -212,9 +214,18 @@ def _quality_from_json(document: Any, path: Path) -> Quality | None:
 
 def _numbers(document: Mapping[str, Any], where: str) -> dict[str, float]:
     for name, value in document.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < np.inf:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST:
             raise StoredFileError(f"{where}.{name}", "must be a number not below 0", came=f"it is {value!r}")
     return {name: float(value) for name, value in document.items()}
+
+
+def _changed(where: str) -> StoredFileError:
+    return StoredFileError(
+        where,
+        "must be as it was measured",
+        came="its checksum is of other contents: it was edited or damaged",
+        do="Take the file from a backup, or move it away and measure anew",
+    )
 
 
 def _checked(entry: dict[str, Any]) -> dict[str, Any]:
@@ -222,5 +233,16 @@ def _checked(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_of(entry: Mapping[str, Any]) -> str:
-    content = {key: value for key, value in entry.items() if key != CHECK}
+    return _digest({key: value for key, value in entry.items() if key != CHECK})
+
+
+def _section_checks(document: Mapping[str, Any]) -> dict[str, str]:
+    """The checksum of each section; that of rows is of their own checksums, in order."""
+    rows = {key: [row[CHECK] for row in document[key]] for key in ("entries", "networks")}
+    contexts = {name: row[CHECK] for name, row in document["contexts"].items()}
+    sections = {**document, **rows, "contexts": contexts}
+    return {key: _digest(value) for key, value in sections.items() if key != "checks"}
+
+
+def _digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,6 +1,7 @@
-"""Contract tests that the author of a plug-in subclasses. They need pytest; nothing else in hwnas does.
+"""What the author of a plug-in tests it with: contract tests to subclass, a simulated device, a toy space.
 
-Names are resolved when they are first used, so that testing a runtime on a small board needs neither torch nor pymoo.
+The package needs pytest; nothing else in hwnas does. Names are resolved when they are first used, so that testing a
+runtime on a small board needs neither torch nor pymoo.
 """
 
 from importlib import import_module
@@ -11,15 +12,17 @@ import pytest
 if TYPE_CHECKING:
     from hwnas.testing.host_contract import HostContract
     from hwnas.testing.runtime_contract import RuntimeContract
+    from hwnas.testing.simulated_host import SimulatedHost
     from hwnas.testing.space_contract import SpaceContract
     from hwnas.testing.strategy_contract import StrategyContract
     from hwnas.testing.toy_space import ToySpace
 
-__all__ = ["HostContract", "RuntimeContract", "SpaceContract", "StrategyContract", "ToySpace"]
+__all__ = ["HostContract", "RuntimeContract", "SimulatedHost", "SpaceContract", "StrategyContract", "ToySpace"]
 
 _HOMES: Final = {
     "HostContract": "hwnas.testing.host_contract",
     "RuntimeContract": "hwnas.testing.runtime_contract",
+    "SimulatedHost": "hwnas.testing.simulated_host",
     "SpaceContract": "hwnas.testing.space_contract",
     "StrategyContract": "hwnas.testing.strategy_contract",
     "ToySpace": "hwnas.testing.toy_space",

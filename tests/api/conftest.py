@@ -18,7 +18,7 @@ SETTINGS = {
     "finetune_epochs": 1,
     "training": {"epochs": 1, "batch_size": 128},
     "calibration_networks": 3,
-    "measurement": {"rounds": 5, "seconds": 1},
+    "measurement": {"rounds": 5, "max_rounds": 5},
 }
 
 

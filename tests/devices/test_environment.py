@@ -48,28 +48,49 @@ def test_the_processor_is_what_the_system_calls_it(tmp_path, monkeypatch, text, 
     assert cpu_name() == (name or "aarch64")
 
 
-def test_a_governor_is_part_of_the_fingerprint_where_there_is_one(tmp_path, monkeypatch):
+@pytest.fixture
+def system(tmp_path, monkeypatch):
+    """The files that the system tells of itself in, empty at first."""
+    monkeypatch.setattr(environment, "CPUS", tmp_path / "cpu")
+    monkeypatch.setattr(environment, "MEMORY", tmp_path / "meminfo")
+    monkeypatch.setattr(environment, "THERMAL", tmp_path / "thermal")
+
+    def write(name: str, content: str) -> None:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+
+    return write
+
+
+def test_a_governor_is_part_of_the_fingerprint_where_there_is_one(system):
     runtime = find_runtime("onnxruntime-cpu")
-    monkeypatch.setattr(environment, "GOVERNOR", tmp_path / "scaling_governor")
     assert fingerprint(runtime, num_threads=1)["governor"] is None
-    (tmp_path / "scaling_governor").write_text("powersave\n")
+    system("cpu/cpu0/cpufreq/scaling_governor", "powersave\n")
     assert fingerprint(runtime, num_threads=1)["governor"] == "powersave"
 
 
-def test_conditions_have_the_load_and_the_hottest_zone(tmp_path, monkeypatch):
+def test_conditions_have_load_governor_hottest_zone_clocks_and_memory(system, monkeypatch):
     for number, content in enumerate(["41000\n", "57500\n", "-273000\n", "not a number\n"]):
-        (tmp_path / f"thermal_zone{number}").mkdir()
-        (tmp_path / f"thermal_zone{number}" / "temp").write_text(content)
-    (tmp_path / "thermal_zone9").mkdir()
-    monkeypatch.setattr(environment, "THERMAL", tmp_path)
+        system(f"thermal/thermal_zone{number}/temp", content)
+    system("thermal/thermal_zone9/type", "x86_pkg_temp")
+    for core, clock in enumerate(["800000\n", "3400000\n", "1200000\n"]):
+        system(f"cpu/cpu{core}/cpufreq/scaling_cur_freq", clock)
+    system("cpu/cpu0/cpufreq/scaling_governor", "performance\n")
+    system("meminfo", "MemTotal:  8000000 kB\nMemAvailable:    4096 kB\n")
     monkeypatch.setattr(os, "getloadavg", lambda: (0.456, 1.0, 2.0))
-    assert conditions() == {"load_average": 0.46, "temperature_celsius": 57.5}
+    assert conditions() == {
+        "load_average": 0.46,
+        "governor": "performance",
+        "temperature_celsius": 57.5,
+        "clocks_mhz": [800.0, 3400.0],
+        "memory_available_bytes": 4096 * 1024,
+    }
 
 
-def test_conditions_that_cannot_be_read_are_none(tmp_path, monkeypatch):
+def test_conditions_that_cannot_be_read_are_none(system, monkeypatch):
     def no_load() -> None:
         raise OSError
 
-    monkeypatch.setattr(environment, "THERMAL", tmp_path / "nowhere")
     monkeypatch.setattr(os, "getloadavg", no_load)
-    assert conditions() == {"load_average": None, "temperature_celsius": None}
+    names = ("load_average", "governor", "temperature_celsius", "clocks_mhz", "memory_available_bytes")
+    assert conditions() == dict.fromkeys(names)

@@ -1,351 +1,350 @@
-import itertools
+"""Building a table, on simulated devices whose truth is known, and once for real."""
+
 import json
 import logging
-import os
-import shutil
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
-import onnx
+import numpy as np
 import pytest
-from hwnas.latency.probes import export_probes
 
-from hwnas.devices import MeasurementPlan, fingerprint
-from hwnas.errors import MissingRuntimeError, SettingsError, StoredFileError, TableMismatchError
-from hwnas.exporters import export_many
-from hwnas.latency import LatencyTable, TableIdentity, load_table, profile_space, profiling
-
-PLAN = MeasurementPlan(rounds=4)
-MODELS = 8
-VISITS = PLAN.rounds * MODELS
-
-
-@pytest.fixture(autouse=True)
-def ready_probes(probes, space, monkeypatch):
-    """Exports the probes of the whole space once and for all; others are exported when they are asked for."""
-    done = next(iter(probes.values())).parent
-    exports = []
-
-    def export_or_copy(operators, whose, folder, *, batch_size=1, **keywords):
-        if tuple(operators) == space.all_operators() and batch_size == 1 and not list(folder.glob("*.onnx")):
-            shutil.copytree(done, folder, dirs_exist_ok=True)
-        exports.append((len(operators), batch_size))
-        return export_probes(operators, whose, folder, batch_size=batch_size, **keywords)
-
-    monkeypatch.setattr(profiling, "export_probes", export_or_copy)
-    return exports
+from hwnas.devices import Device, MeasurementPlan
+from hwnas.errors import DeviceError, SettingsError, StoredFileError, TableMismatchError, UnknownNameError
+from hwnas.latency import TableIdentity, load_table, profile_space
+from hwnas.latency import profiling as module
+from hwnas.latency.costing import FEATURES
+from hwnas.latency.models import median_network
+from hwnas.testing import ToySpace
 
 
 @pytest.fixture
-def path(tmp_path):
-    return tmp_path / "tables" / "simulated-board" / "table.json"
+def profile(device, space, path, plan):
+    """Profiles the toy space."""
+
+    def start(**how):
+        return profile_space(device, how.pop("space", space), **{"path": path, "plan": plan, **how})
+
+    return start
 
 
-@pytest.fixture
-def journal(path):
-    return path.with_suffix(".work") / "samples.jsonl"
+def refusing(space, refused):
+    """Refuses every model that has the nodes of `refused` in it."""
+    number = space.all_operators().index(refused)
+
+    def why(path: Path) -> str | None:
+        if path.stem == f"probe{number}":
+            return "no kernel for it"
+        if path.stem.startswith("network"):
+            choices = tuple(map(int, path.stem.removeprefix("network").split("-")))
+            return "no kernel in it" if refused in space.operators(space.architecture(choices)) else None
+        return None
+
+    return why
 
 
-def affinity():
-    """The cores that this thread may use, None where the system does not say."""
-    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+class TestFresh:
+    def test_the_rows_of_a_network_sum_to_its_whole_time(self, connected, profile, space, exported, truth):
+        connected()
+        table = profile(carriers=24)
+        for architecture in space.everything():
+            whole = truth(exported / f"network{'-'.join(map(str, architecture.choices))}.onnx")
+            assert table.predict_ms(space.operators(architecture)) == pytest.approx(whole, rel=1e-3)
+
+    def test_rows_are_what_operators_cost_in_networks(self, connected, profile, space, path, truth):
+        connected(lambda file: truth(file) * (1.2 if file.stem.startswith("network") else 1.0))
+        table = profile(carriers=24)
+        plain = profile(carriers=0, path=path.with_name("plain.json"))
+        for operators in map(space.operators, space.everything()):
+            assert table.predict_ms(operators) == pytest.approx(1.2 * plain.predict_ms(operators), rel=0.01)
+        assert table.quality.calibrated.mean_error < 0.005
+        assert {one.role for one in table.networks} == {"carrier"}
+
+    def test_without_carriers_rows_are_the_operators_own_measurements(self, connected, profile, space, exported, truth):
+        connected()
+        table = profile(carriers=0)
+        assert (table.networks, table.quality, table.weights) == ((), None, {})
+        largest = space.largest()
+        whole = truth(exported / f"network{'-'.join(map(str, largest.choices))}.onnx")
+        assert table.predict_ms(space.operators(largest)) == pytest.approx(whole, rel=1e-4)
+
+    def test_the_table_is_stored_with_its_identity_and_all_samples(self, connected, profile, device, space, path, plan):
+        host = connected()
+        table = profile(carriers=8)
+        assert load_table(path) == table
+        assert table.identity == TableIdentity.of(device, space)
+        assert table.fingerprint == host.fingerprint()
+        assert list(table.entries) == list(space.all_operators())
+        rows = [*table.entries.values(), *table.contexts.values(), *(one.found for one in table.networks)]
+        assert all(len(row.samples_ms) >= plan.rounds for row in rows)
+        assert (table.source, table.flags, table.refused) == ("profiled", (), {})
+        assert list(path.parent.iterdir()) == [path], "nothing but the table is left"
+
+    def test_calibration_networks_are_no_carriers_and_are_measured_twice(self, connected, profile, space):
+        connected(noise=lambda rng: 1 + 0.003 * rng.standard_normal())
+        table = profile(carriers=20, calibration_networks=10)
+        roles = {
+            role: {one.choices for one in table.networks if one.role == role} for role in ("carrier", "calibration")
+        }
+        assert {role: len(found) for role, found in roles.items()} == {"carrier": 20, "calibration": 10}
+        assert not roles["carrier"] & roles["calibration"]
+        assert median_network(space).choices not in roles["carrier"] | roles["calibration"]
+        assert table.quality.networks == 10
+        assert table.quality.calibrated.mean_error < 0.01
+        assert table.quality.noise_ceiling.mean_error < 0.01
+        assert all(
+            one.again_ms == pytest.approx(one.found.latency_ms, rel=0.02) for one in table.networks if one.again_ms
+        )
+        assert table.interval_ms(space.operators(space.largest())) is not None
+
+    def test_the_seed_decides_on_networks_and_order(self, connected, profile, path):
+        found = []
+        for seed in (3, 3, 4):
+            host = connected()
+            table = profile(carriers=8, seed=seed)
+            found.append((host.visited, [one.choices for one in table.networks]))
+            path.unlink()
+        assert found[0] == found[1]
+        assert found[0][0] != found[2][0]
+        assert found[0][1] != found[2][1]
+
+    def test_a_machine_that_throttles_is_flagged_in_the_table(self, connected, profile, caplog):
+        connected(slowdown=lambda name, now: 1.0 if now < 1.5 else 1.4, noise=lambda rng: 1 + 0.005 * rng.random())
+        table = profile(carriers=0, plan=MeasurementPlan(rounds=60, max_rounds=60, warmup_seconds=0))
+        assert any(flag.startswith("operators: slowed down") for flag in table.flags)
+        assert "operators: slowed down" in caplog.text
+
+    def test_more_networks_than_the_space_has_are_said_to_be_missing(self, connected, profile, caplog):
+        connected()
+        table = profile(carriers=0, calibration_networks=200)
+        assert table.quality.networks < 84
+        assert f"{table.quality.networks} networks to calibrate on were found, not 200" in caplog.text
+
+
+class TestIncremental:
+    def test_a_whole_table_measures_nothing(self, connected, profile, path, caplog):
+        connected()
+        table = profile(carriers=4)
+        before = path.read_bytes()
+        host = connected()
+        with caplog.at_level(logging.INFO):
+            assert profile(carriers=4) == table
+        assert (host.loads, host.visited, path.read_bytes()) == ([], [], before)
+        assert f"Nothing to measure: {path} has all 10 operators" in caplog.text
+
+    def test_more_classes_measure_the_classifier_alone_at_the_speed_of_the_table(self, connected, profile, truth):
+        connected()
+        before = profile(carriers=20)
+        slower = connected(slowdown=lambda name, now: 1.1)
+        wider = ToySpace(num_classes=7)
+        table = profile(space=wider, carriers=20)
+        assert {len(load) for load in slower.loads} == {2}, "the classifier and the context before it"
+        assert len(table.entries) == 11
+        assert all(table.entries[operator] == row for operator, row in before.entries.items())
+        (new,) = set(table.entries) - set(before.entries)
+        alone_ms = table.entries[new].conditions["between_contexts_ms"]
+        old = next(one for one in before.entries if one.kind == "classifier")
+        wider_by_ms = alone_ms - before.entries[old].conditions["between_contexts_ms"]
+        assert wider_by_ms == pytest.approx(4 * (0.002 + 0.008), rel=0.02), "what four more classes cost"
+        weights = [table.weights[name] for name in FEATURES]
+        expected = np.dot(weights, [alone_ms, wider.counts[new].parameters / 1e6])
+        assert table.entries[new].latency_ms == pytest.approx(expected), "by the weights that were fitted before"
+        assert any(flag.startswith("operators: another speed") for flag in table.flags)
+
+    def test_calibrating_later_keeps_the_rows_and_takes_no_carrier(self, connected, profile):
+        connected()
+        before = profile(carriers=40)
+        slower = connected(slowdown=lambda name, now: 1.08)
+        table = profile(carriers=40, calibration_networks=10)
+        assert table.entries == before.entries
+        assert [one for one in table.networks if one.role == "carrier"] == list(before.networks)
+        proof = {one.choices for one in table.networks if one.role == "calibration"}
+        assert len(proof) == 10
+        assert not proof & {one.choices for one in before.networks}
+        assert {len(load) for load in slower.loads} == {11}
+        assert table.quality.raw_sum.mean_error < 0.005, "the sentinel ties them to the table's speed"
+        assert [flag for flag in table.flags if "another speed" in flag]
+
+    def test_as_many_as_asked_for_are_enough(self, connected, profile):
+        connected()
+        table = profile(carriers=4, calibration_networks=6)
+        host = connected()
+        assert profile(carriers=4, calibration_networks=5) == table
+        assert host.visited == []
+
+    def test_a_stale_table_says_what_changed_unless_that_is_accepted(self, connected, profile, path):
+        connected()
+        table = profile(carriers=0)
+        host = connected(version="2.0")
+        with pytest.raises(TableMismatchError, match=r"it is stale: runtime_version was 1\.0 and is 2\.0"):
+            profile(carriers=0)
+        assert host.visited == []
+        assert profile(carriers=0, accept_stale=True) == table
+
+    def test_a_table_of_something_else_is_not_touched(self, connected, profile, device, space, path, plan):
+        connected()
+        profile(carriers=0)
+        before = path.read_bytes()
+        with pytest.raises(TableMismatchError, match="must be measured with batch_size=2"):
+            profile(batch_size=2)
+        with pytest.raises(TableMismatchError, match="must be measured with device=other"):
+            profile_space(replace(device, name="other"), space, path=path, plan=plan)
+        assert path.read_bytes() == before
+
+
+class TestRefusing:
+    def test_a_refused_operator_is_named_and_the_others_are_measured(self, connected, profile, space, caplog):
+        middle = median_network(space)
+        refused = next(one for one in space.operators(middle) if one.kind == "mbconv")
+        connected(refuses=refusing(space, refused))
+        table = profile(carriers=12, calibration_networks=4)
+        assert table.refused == {refused: "no kernel for it"}
+        assert set(table.entries) == set(space.all_operators()) - {refused}
+        assert table.missing(space.all_operators()) == [refused]
+        assert f"simulated refuses {refused}: no kernel for it" in caplog.text
+        assert len(table.networks) == 16
+        for one in table.networks:
+            assert refused not in space.operators(space.architecture(one.choices))
+        host = connected()
+        assert profile(carriers=12, calibration_networks=4) == load_table(table.path)
+        assert host.visited == [], "what is refused is not tried again"
+
+    def test_an_operator_of_every_network_leaves_no_network_to_measure(self, connected, profile, space):
+        stem = space.all_operators()[0]
+        connected(refuses=refusing(space, stem))
+        table = profile(carriers=12, calibration_networks=4)
+        assert table.refused.keys() == {stem}
+        assert (len(table.entries), table.networks, table.quality) == (9, (), None)
+
+    def test_a_refused_context_is_an_error(self, connected, profile):
+        connected(refuses=lambda path: "no convolutions" if path.stem.startswith("context") else None)
+        with pytest.raises(DeviceError, match=r"must run two 1x1 convolutions at .*, but it says: no convolutions"):
+            profile()
+
+    def test_a_network_that_is_refused_though_its_operators_run_is_said(self, connected, profile, space, caplog):
+        odd = []
+
+        def why(path):
+            if path.stem.startswith("network") and path.stem != network_file(median_network(space)):
+                odd.append(path.stem)
+                return "too deep" if path.stem == odd[0] else None
+            return None
+
+        connected(refuses=why)
+        assert len(profile(carriers=12).networks) == 11
+        assert "too deep" in caplog.text
+
+    def test_a_precision_that_the_runtime_does_not_run_is_an_error(self, connected, profile, path):
+        connected(precisions=("fp32", "fp16"))
+        with pytest.raises(DeviceError) as caught:
+            profile(precision="int8")
+        assert str(caught.value) == (
+            "Runtime simulated on board must run int8 models at their own speed, but it runs fp32, fp16."
+        )
+
+
+def network_file(architecture):
+    return f"network{'-'.join(map(str, architecture.choices))}"
 
 
 def visits_in(journal):
-    """(model, round) of each visit that a journal holds."""
-    return [(line["model"], line["round"]) for line in map(json.loads, journal.read_text().splitlines()[1:])]
+    return [(line["phase"], line["model"]) for line in map(json.loads, journal.read_text().splitlines()[1:])]
 
 
-def profile_until_killed(machine, after, *arguments, **keywords):
-    machine.killed_after = after
-    with pytest.raises(KeyboardInterrupt):
-        profile_space(*arguments, **keywords)
-    assert len(machine.visits) == after
-
-
-class TestTruth:
-    def test_the_rows_of_a_network_sum_to_its_whole_time(self, device, space, path, truth):
-        """Overhead and the cost of a network's ends included, contexts left out: to the last bit that is stored."""
-        table = profile_space(device, space, path=path, plan=PLAN)
-        architectures = space.everything()
-        networks = [space.build(architecture).eval() for architecture in architectures]
-        exported = export_many(networks, [space.input_shape] * len(networks))
-        measured = [truth(model) for model in exported]
-        predicted = [table.predict_ms(space.operators(architecture)) for architecture in architectures]
-        assert predicted == pytest.approx(measured, abs=1e-5)
-        assert len(set(measured)) == len(measured) == 6
-
-    def test_a_noisy_machine_is_off_by_its_noise(self, machine, device, space, path, truth):
-        machine.noise = 0.02
-        table = profile_space(device, space, path=path, plan=MeasurementPlan(rounds=30))
-        (network,) = export_many([space.build(space.largest()).eval()], [space.input_shape])
-        assert table.predict_ms(space.operators(space.largest())) == pytest.approx(truth(network), rel=0.03)
-        for entry in table.entries.values():
-            assert entry.ci95_ms[0] <= entry.latency_ms <= entry.ci95_ms[1]
-            assert entry.ci95_ms[1] - entry.ci95_ms[0] > 0
-
-    def test_what_was_subtracted_is_in_the_table(self, device, space, path):
-        table = profile_space(device, space, path=path, plan=PLAN)
-        stem, block = space.all_operators()[:2]
-        before, after = table.entries[block].conditions["half_subtracted"]
-        halves = [table.contexts[name].latency_ms / 2 for name in (before, after)]
-        (whole,) = {sample for visit in table.entries[block].samples_ms for sample in visit}
-        assert table.entries[block].latency_ms == pytest.approx(whole - sum(halves))
-        assert table.entries[stem].conditions["half_subtracted"] == [before]
-        assert set(table.contexts) == {before, after}
-
-    def test_the_error_of_what_is_subtracted_is_added(self):
-        whole = profiling.Measurement(10.0, (9.7, 10.6), ((10.0,),), {})
-        side = profiling.Measurement(2.0, (1.4, 2.8), ((2.0,),), {})
-        found = profiling._less_half(whole, {"side": side}, ["side"])
-        assert found.latency_ms == 9.0
-        assert found.ci95_ms == pytest.approx((9.0 - (0.3**2 + 0.4**2) ** 0.5, 9.0 + (0.6**2 + 0.3**2) ** 0.5))
-
-
-class TestWhole:
-    def test_the_table_is_stored_with_its_identity_and_all_samples(self, machine, device, space, path, caplog):
-        with caplog.at_level(logging.INFO):
-            table = profile_space(device, space, path=path, plan=PLAN)
-        assert load_table(path) == table
-        assert table.identity == TableIdentity.of(device, space)
-        assert table.fingerprint == fingerprint(device.runtime, num_threads=1)
-        assert list(table.entries) == list(space.all_operators())
-        for entry in table.entries.values():
-            assert len(entry.samples_ms) == PLAN.rounds
-            assert all(PLAN.min_runs <= len(visit) <= PLAN.max_runs for visit in entry.samples_ms)
-            assert {"before", "after"} <= set(entry.conditions)
-        assert len(machine.visits) == VISITS
-        assert "6 distinct operators to measure on simulated-board" in caplog.text
-        assert "8 models in 4 rounds: about 1 s" in caplog.text
-
-    def test_the_order_of_the_visits_hangs_on_the_seed(self, machine, device, space, path, restarted):
-        orders = []
-        for number, seed in enumerate((3, 3, 4)):
-            machine = restarted()
-            profile_space(device, space, path=path.with_name(f"table{number}.json"), plan=PLAN, seed=seed)
-            orders.append([name for name, _ in machine.visits])
-        assert orders[0] == orders[1] != orders[2]
-
-    def test_nothing_but_the_table_is_left(self, device, space, path):
-        profile_space(device, space, path=path, plan=PLAN)
-        assert list(path.parent.iterdir()) == [path]
-
-    def test_every_model_is_loaded_with_the_threads_of_the_device_while_pinned(self, machine, device, space, path):
-        before = affinity()
-        device = replace(device, num_threads=2)
-        profile_space(device, space, path=path, plan=PLAN)
-        assert sorted(threads for _, threads in machine.loaded) == [2] * MODELS
-        assert affinity() == before
-
-    def test_progress_is_told_of_each_step(self, device, space, path):
-        news = []
-        profile_space(
-            device,
-            space,
-            path=path,
-            plan=PLAN,
-            on_progress=lambda stage, done, total, note="": news.append((stage, done, total)),
-        )
-        stages = {stage: [step[1:] for step in steps] for stage, steps in itertools.groupby(news, lambda one: one[0])}
-        assert stages["loading"] == [(done, MODELS) for done in range(1, MODELS + 1)]
-        assert stages["measuring"] == [(done, VISITS) for done in range(1, VISITS + 1)]
-
-    def test_a_whole_table_measures_nothing(self, device, space, path, restarted, ready_probes, caplog):
-        table = profile_space(device, space, path=path, plan=PLAN)
-        before = path.read_bytes()
-        machine = restarted()
-        ready_probes.clear()
-        with caplog.at_level(logging.INFO):
-            assert profile_space(device, space, path=path, plan=PLAN) == table
-        assert (machine.calls, machine.loaded, ready_probes) == ([], [], [])
-        assert path.read_bytes() == before
-        assert f"Nothing to measure: {path} has all 6 operators" in caplog.text
-
-
-class TestResume:
-    @pytest.mark.parametrize("after", [0, 1, 9, VISITS - 1])
-    def test_no_visit_is_made_twice_and_none_is_lost(self, machine, device, space, path, journal, restarted, after):
-        before = affinity()
-        profile_until_killed(machine, after, device, space, path=path, plan=PLAN, seed=3)
-        assert affinity() == before
+class TestResuming:
+    @pytest.mark.parametrize("after", [3, 30, 100, 180])
+    def test_no_visit_is_lost_and_every_model_is_visited_as_planned(self, connected, profile, path, plan, after):
+        whole = connected()
+        expected = profile(carriers=8, calibration_networks=4)
+        path.unlink()
+        assert len(whole.visited) > 180, "the stops lie within"
+        connected(gone_after=after)
+        with pytest.raises(DeviceError, match="it is gone"):
+            profile(carriers=8, calibration_networks=4)
         assert not path.exists()
-        kept = visits_in(journal)
-        assert len(kept) == after
-        second = restarted()
-        table = profile_space(device, space, path=path, plan=PLAN, seed=3)
-        assert len(second.visits) == VISITS - after
-        models = Counter(name for name, _ in [*machine.visits, *second.visits])
-        assert set(models.values()) == {PLAN.rounds}
-        assert all(len(entry.samples_ms) == PLAN.rounds for entry in table.entries.values())
-        assert list(path.parent.iterdir()) == [path]
+        kept = visits_in(path.with_suffix(".work") / "samples.jsonl")
+        connected(seed=1)
+        table = profile(carriers=8, calibration_networks=4)
+        assert [one.choices for one in table.networks] == [one.choices for one in expected.networks]
+        counts = Counter(name for _, name in kept)
+        for operator, row in table.entries.items():
+            assert row.latency_ms == pytest.approx(expected.entries[operator].latency_ms, rel=1e-3)
+            assert len(row.samples_ms) >= max(plan.rounds, counts[operator.key])
+        for one in table.networks:
+            assert len(one.found.samples_ms) >= plan.rounds
 
-    def test_a_resumed_table_is_the_one_of_a_run_that_was_not_stopped(self, machine, device, space, path, restarted):
-        profile_until_killed(machine, 13, device, space, path=path, plan=PLAN)
-        restarted()
-        resumed = profile_space(device, space, path=path, plan=PLAN)
-        restarted()
-        straight = profile_space(device, space, path=path.with_name("straight.json"), plan=PLAN)
-        assert {one: entry.samples_ms for one, entry in resumed.entries.items()} == {
-            one: entry.samples_ms for one, entry in straight.entries.items()
-        }
-
-    def test_killed_again_and_again(self, device, space, path, restarted):
-        done = []
-        for after in (5, 7, 11):
-            machine = restarted()
-            profile_until_killed(machine, after, device, space, path=path, plan=PLAN)
-            done += machine.visits
-        machine = restarted()
-        profile_space(device, space, path=path, plan=PLAN)
-        assert len(done) + len(machine.visits) == VISITS
-        assert set(Counter(name for name, _ in [*done, *machine.visits]).values()) == {PLAN.rounds}
-
-    def test_a_torn_last_line_costs_one_visit(self, machine, device, space, path, journal, restarted, caplog):
-        profile_until_killed(machine, 9, device, space, path=path, plan=PLAN)
-        journal.write_bytes(journal.read_bytes()[:-7])
-        machine = restarted()
-        table = profile_space(device, space, path=path, plan=PLAN)
-        assert len(machine.visits) == VISITS - 8
-        assert all(len(entry.samples_ms) == PLAN.rounds for entry in table.entries.values())
-        assert "torn last line" in caplog.text
-
-    def test_a_broken_journal_is_one_clear_sentence(self, machine, device, space, path, journal):
-        profile_until_killed(machine, 3, device, space, path=path, plan=PLAN)
-        journal.write_text("nonsense\n" + journal.read_text())
-        with pytest.raises(StoredFileError, match=r"samples\.jsonl must hold one JSON object a line, but line 1"):
-            profile_space(device, space, path=path, plan=PLAN)
-
-    def test_killed_when_all_is_measured_but_nothing_is_stored(self, device, space, path, restarted, monkeypatch):
-        def kill(*_):
-            raise KeyboardInterrupt
-
-        with monkeypatch.context() as patch:
-            patch.setattr(LatencyTable, "save", kill)
+    def test_phases_that_were_whole_are_not_measured_again(self, connected, profile, path):
+        first = connected()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "save_table", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
             with pytest.raises(KeyboardInterrupt):
-                profile_space(device, space, path=path, plan=PLAN)
-        machine = restarted()
-        profile_space(device, space, path=path, plan=PLAN)
-        assert machine.visits == []
-        assert load_table(path).missing(space.all_operators()) == []
-
-    def test_the_time_left_and_what_is_done_are_said(self, machine, device, space, path, restarted, caplog):
-        profile_until_killed(machine, VISITS // 2, device, space, path=path, plan=PLAN)
-        restarted()
-        with caplog.at_level(logging.INFO):
-            profile_space(device, space, path=path, plan=PLAN)
-        assert ", 50% of it done already" in caplog.text
+                profile(carriers=8)
+        assert first.visited
+        second = connected()
+        table = profile(carriers=8)
+        assert (second.loads, second.visited) == ([], [])
+        assert len(table.networks) == 8
 
     @pytest.mark.parametrize(
-        "changed",
-        [
-            {"plan": replace(PLAN, rounds=5)},
-            {"plan": replace(PLAN, quantile=0.5)},
-            {"seed": 1},
-            {"version": "2.0"},
-            {"device": {"num_threads": 2}},
-            {"device": {"name": "another-board"}},
-        ],
-        ids=str,
+        "changed", [{"seed": 1}, {"carriers": 9}, {"plan": MeasurementPlan(rounds=5, warmup_seconds=0)}, {}], ids=str
     )
-    def test_what_was_measured_otherwise_is_not_gone_on_with(
-        self, machine, device, space, path, restarted, caplog, changed
-    ):
-        profile_until_killed(machine, 9, device, space, path=path, plan=PLAN)
-        machine = restarted(version=changed.get("version", "1.0"))
-        device = replace(device, **changed.get("device", {}))
-        plan = changed.get("plan", PLAN)
-        table = profile_space(device, space, path=path, plan=plan, seed=changed.get("seed", 0))
-        assert len(machine.visits) == plan.rounds * MODELS
-        assert all(len(entry.samples_ms) == plan.rounds for entry in table.entries.values())
-        assert [record.levelname for record in caplog.records if "Starting afresh" in record.message] == ["WARNING"]
-
-    def test_probes_of_another_batch_size_are_not_gone_on_with(
-        self, machine, device, space, path, restarted, ready_probes, caplog
-    ):
-        profile_until_killed(machine, 9, device, space, path=path, plan=PLAN)
-        machine = restarted(killed_after=0)
-        with pytest.raises(KeyboardInterrupt):
-            profile_space(device, space, path=path, plan=PLAN, batch_size=2)
+    def test_what_was_measured_otherwise_is_not_gone_on_with(self, connected, profile, path, caplog, changed):
+        connected(gone_after=30)
+        with pytest.raises(DeviceError):
+            profile(carriers=8)
+        journal = path.with_suffix(".work") / "samples.jsonl"
+        assert len(visits_in(journal)) > 0
+        connected(version="1.0" if changed else "2.0", gone_after=0)
+        with pytest.raises(DeviceError):
+            profile(**{"carriers": 8, **changed})
+        assert visits_in(journal) == []
         assert "Starting afresh" in caplog.text
-        assert ready_probes == [(6, 1), (6, 2)]
-        inputs = [onnx.load(model_path).graph.input[0].type.tensor_type.shape for model_path, _ in machine.loaded]
-        assert [shape.dim[0].dim_value for shape in inputs] == [2] * MODELS
 
-
-class TestMerging:
-    @pytest.fixture
-    def gappy(self, machine, device, space, path):
-        """A stored table without the rows of its last two operators; returns it."""
-        whole = profile_space(device, space, path=path, plan=PLAN)
-        kept = list(whole.entries.items())[:-2]
-        table = replace(whole, entries=dict(kept), contexts={"kept": next(iter(whole.contexts.values()))})
-        table.save(path)
-        return table
-
-    def test_missing_rows_only_are_measured_and_joined_to_the_rest(
-        self, gappy, device, space, path, restarted, ready_probes
-    ):
-        machine = restarted()
-        ready_probes.clear()
-        plan = replace(PLAN, rounds=2)
-        table = profile_space(device, space, path=path, plan=plan)
-        assert ready_probes == [(2, 1)]
-        assert len(machine.visits) == 2 * 3, "two operators and the one context that both of them have"
-        assert list(table.entries) == list(space.all_operators())
-        assert {one: table.entries[one] for one in gappy.entries} == gappy.entries
-        assert all(len(table.entries[one].samples_ms) == 2 for one in space.all_operators()[-2:])
-        assert set(table.contexts) == {"kept", "two 1x1 convolutions at 6x2x2"}
-        assert load_table(path) == table
-
-    def test_rows_of_two_environments_are_never_joined(self, gappy, device, space, path, restarted):
-        before = path.read_bytes()
-        machine = restarted(version="2.0")
-        with pytest.raises(TableMismatchError) as caught:
-            profile_space(device, space, path=path, plan=PLAN)
-        assert "runtime_version=1.0 and here is runtime_version=2.0" in str(caught.value)
-        assert str(path) in str(caught.value)
-        assert machine.calls == []
-        assert path.read_bytes() == before
-
-    @pytest.mark.parametrize("changed", [{"name": "another-board"}, {"num_threads": 2}])
-    def test_a_table_of_something_else_is_not_touched(self, gappy, device, space, path, restarted, changed):
-        before = path.read_bytes()
-        machine = restarted()
-        with pytest.raises(TableMismatchError, match=f"^Table {path} must be measured with"):
-            profile_space(replace(device, **changed), space, path=path, plan=PLAN)
-        with pytest.raises(TableMismatchError, match="batch_size=2"):
-            profile_space(device, space, path=path, plan=PLAN, batch_size=2)
-        assert machine.calls == []
-        assert path.read_bytes() == before
+    def test_a_broken_journal_is_one_clear_sentence(self, connected, profile, path):
+        connected(gone_after=40)
+        with pytest.raises(DeviceError):
+            profile()
+        journal = path.with_suffix(".work") / "samples.jsonl"
+        journal.write_text("nonsense\n" + journal.read_text())
+        with pytest.raises(StoredFileError, match=r"samples\.jsonl must hold one JSON object a line, but line 1"):
+            profile()
 
 
 @pytest.mark.parametrize(
-    ("keywords", "message"),
+    ("how", "kind", "message"),
     [
-        ({"precision": "int4"}, "precision must be one of fp32, but 'int4' came"),
-        ({"batch_size": 0}, "batch_size must be from 1 to 4096, but 0 came"),
+        ({"precision": "int4"}, UnknownNameError, "precision 'int4' does not exist"),
+        ({"batch_size": 0}, SettingsError, "batch_size must be from 1 to 4096, but 0 came"),
+        ({"carriers": -1}, SettingsError, "carriers must be from 0 to 10000, but -1 came"),
+        ({"calibration_networks": 10_001}, SettingsError, "calibration_networks must be from 0 to 10000"),
+        ({"seed": -1}, SettingsError, "seed must be from 0"),
     ],
 )
-def test_what_cannot_be_measured_is_refused_at_once(machine, device, space, path, keywords, message):
-    with pytest.raises(SettingsError) as caught:
-        profile_space(device, space, path=path, **keywords)
-    assert message in str(caught.value)
-    assert not path.parent.exists()
+def test_what_cannot_be_measured_is_refused_at_once(connected, profile, how, kind, message):
+    host = connected()
+    with pytest.raises(kind, match=message):
+        profile(**how)
+    assert (host.loads, host.visited) == ([], [])
 
 
-def test_a_runtime_that_is_not_there_leaves_no_table(device, space, path, restarted):
-    before = affinity()
-    restarted(version=None)
-    with pytest.raises(MissingRuntimeError, match="Runtime simulated must be installed"):
-        profile_space(device, space, path=path, plan=PLAN)
-    assert not path.exists()
-    assert affinity() == before
-
-
-def test_a_broken_table_is_not_replaced(machine, device, space, path):
-    path.parent.mkdir(parents=True)
+def test_a_broken_table_is_not_replaced(connected, profile, path):
+    host = connected()
     path.write_text("{")
     with pytest.raises(StoredFileError, match=r"table\.json must be a latency table in JSON"):
-        profile_space(device, space, path=path, plan=PLAN)
-    assert path.read_text() == "{"
-    assert machine.calls == []
+        profile()
+    assert (path.read_text(), host.visited) == ("{", [])
+
+
+def test_for_real(space, path):
+    """This machine, ONNX Runtime, one thread: whatever its speed, the table is whole and its own numbers agree."""
+    here = Device("here", "", "local", ("onnxruntime-cpu",), 1)
+    plan = MeasurementPlan(rounds=3, max_rounds=3, warmup_seconds=0)
+    table = profile_space(here, space, path=path, plan=plan, carriers=6, calibration_networks=3)
+    assert load_table(path) == table
+    assert table.missing(space.all_operators()) == []
+    assert table.fingerprint["runtime"] == "onnxruntime-cpu"
+    assert Counter(one.role for one in table.networks) == {"carrier": 6, "calibration": 3}
+    for one in table.networks:
+        low, high = one.found.ci95_ms
+        assert 0 < low <= one.found.latency_ms <= high < np.inf
+        assert len(one.found.samples_ms) == 3
