@@ -126,7 +126,7 @@ class Phases:
             if unsettled:
                 flags.append(
                     f"{phase}: {unsettled} of {len(estimates.measurements)} models did not settle within "
-                    f"±{plan.target:.0%} in {plan.seconds:.0f} s"
+                    f"±{plan.target:.0%} in {len(estimates.slowdowns)} rounds"
                 )
         for flag in flags:
             logger.warning("%s", flag)

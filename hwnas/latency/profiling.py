@@ -265,10 +265,6 @@ def check_precision(host: Host, device: Device, precision: str) -> None:
         )
 
 
-def _known(table: LatencyTable, sentinels: Sequence[str]) -> dict[str, float]:
-    return {name: table.sentinels_ms[name] for name in sentinels if name in table.sentinels_ms}
-
-
 def _proving(table: LatencyTable) -> int:
     return sum(one.role == "calibration" for one in table.networks)
 
