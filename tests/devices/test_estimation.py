@@ -112,7 +112,7 @@ def test_a_reference_ties_the_latencies_to_its_speed():
     assert within(found) == 1
     assert found.speed == pytest.approx(1 / 1.07, rel=2e-3)
     assert found.flags == (
-        f"another speed: the sentinel took {1 / found.speed - 1:+.1%} against the earlier measurement",
+        f"another speed: the sentinels took {1 / found.speed - 1:+.1%} against the earlier measurement",
     )
 
 

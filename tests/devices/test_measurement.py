@@ -200,7 +200,7 @@ class TestReference:
         )
         assert second.speed == pytest.approx(1 / 1.07, rel=0.005)
         (flag,) = second.flags
-        assert flag.startswith(("another speed: the sentinel took +7.", "another speed: the sentinel took +6.9"))
+        assert flag.startswith(("another speed: the sentinels took +7.", "another speed: the sentinels took +6.9"))
 
     def test_without_a_reference_they_are_its_own(self):
         second = measured(simulated(slowdown=lambda name, now: 1.07))

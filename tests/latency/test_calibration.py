@@ -110,11 +110,13 @@ def test_ranks_of_too_few_or_all_the_same_are_none(predicted):
 
 def test_quality_sets_the_calibrated_beside_the_sum_the_macs_and_the_ceiling():
     data = networks(20, scale=1.2, noise=0.01)
-    again = data["measured_ms_N"] * 1.02
-    _, found, left_out = calibrate(**data, again_ms_N=again)
+    twice = (data["measured_ms_N"] * 0.99, data["measured_ms_N"] * 1.01)
+    calibration, found, left_out = calibrate(**data, twice_ms=twice)
     assert found.raw_sum == agreement(data["sums_ms_N"], data["measured_ms_N"])
     assert found.calibrated == agreement(left_out, data["measured_ms_N"])
-    assert found.noise_ceiling == agreement(again, data["measured_ms_N"])
+    assert found.noise_ceiling == agreement(twice[1], twice[0])
+    once = calibrate(**data)[0].relative_deviation
+    assert calibration.relative_deviation == pytest.approx(np.hypot(once, (1.01 / 0.99 - 1) / 2)), "a third may be off"
     assert found.raw_sum.mean_error == pytest.approx(1 - 1 / 1.2, abs=0.01)
     assert found.calibrated.mean_error < found.macs.mean_error < found.raw_sum.mean_error
     assert calibrate(**data)[1].noise_ceiling is None

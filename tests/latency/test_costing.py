@@ -134,12 +134,12 @@ class TestCalibrating:
         for one in proof:
             operators = space.operators(space.architecture(one.choices))
             assert one.sum_ms == pytest.approx(sum(table.entries[operator].latency_ms for operator in operators))
-            assert one.again_ms == pytest.approx(one.found.latency_ms * 1.11 / 1.1)
+            assert one.again_ms == pytest.approx(one.found.latency_ms * 1.11 / 1.105), "found is the mean of both"
             assert one.predicted_ms == pytest.approx(one.found.latency_ms, rel=0.01)
-        assert found.calibration.scale == pytest.approx(1.1, rel=0.01)
+        assert found.calibration.scale == pytest.approx(1.105, rel=0.01)
         assert found.quality.networks == len(networks)
         assert found.quality.noise_ceiling.mean_error == pytest.approx(0.11 / 11, rel=0.1)
-        assert found.quality.raw_sum.mean_error == pytest.approx(0.1 / 1.1, rel=0.1)
+        assert found.quality.raw_sum.mean_error == pytest.approx(0.105 / 1.105, rel=0.1)
 
     def test_an_older_proof_is_replaced(self, table, space, measurement_of):
         first = with_calibration(table, space, whole(space, measurement_of, space.everything()[1::6], 1.3), again={})

@@ -82,7 +82,7 @@ def test_groups_share_the_time_and_are_tied_by_the_sentinel(phases, models, plan
     host._slowdown = lambda name, now: 1.0 if "model8" not in host._loaded_ms else 1.2
     found = phases(host, plan=replace(plan, seconds=30)).run("networks", models, sentinels=[SENTINEL], references_ms={})
     assert {name: one.latency_ms for name, one in found.measurements.items()} == pytest.approx(TRUTH, rel=1e-3)
-    assert found.flags == ("networks 2/2: another speed: the sentinel took +20.0% against the earlier measurement",)
+    assert found.flags == ("networks 2/2: another speed: the sentinels took +20.0% against the earlier measurement",)
 
 
 def test_a_reference_is_that_of_all_groups(phases, models):
