@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from hwnas.api import (
+        adapt,
         export,
         list_devices,
         list_runtimes,
@@ -52,6 +53,7 @@ __all__ = [
     "TrainingSettings",
     "Variable",
     "__version__",
+    "adapt",
     "export",
     "list_devices",
     "list_runtimes",
@@ -72,6 +74,7 @@ __version__: Final = "0.1.0"
 
 _HOMES: Final = {
     "hwnas.api": (
+        "adapt",
         "export",
         "list_devices",
         "list_runtimes",

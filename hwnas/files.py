@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import tempfile
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -123,6 +122,8 @@ def check_schema(document: Mapping[str, Any], path: Path, schema_version: int) -
 
 def read_toml(path: Path, *, kind: str) -> dict[str, Any]:
     """The TOML document at `path`. Raises StoredFileError where it is absent, unreadable or not TOML."""
+    import tomllib  # newer than the oldest Python of a device that is reached over ssh
+
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

@@ -18,7 +18,7 @@ import numpy as np
 from hwnas.devices import Host, MeasurementPlan, connect, load_device, measure
 from hwnas.latency import LatencyTable, TableIdentity, agreement, load_table, profile_space, table_path
 from hwnas.latency.costing import macs_of
-from hwnas.latency.models import MeasuredModels, median_network, network_name
+from hwnas.latency.models import SENTINELS, MeasuredModels, network_name, sentinel_networks
 from hwnas.spaces import Architecture, SearchSpace, make_space
 
 
@@ -58,7 +58,7 @@ def main() -> None:
             measured = [measured_ms(host, space, table, models, unseen, plan, seed=seed) for seed in (1, 2)]
             environment = host.fingerprint()
     found = compare(table, space, unseen, *measured)
-    document = {"seconds": round(seconds, 1), **found, **vars(options), "environment": environment}
+    document = {"seconds": round(seconds, 1), **found, "options": vars(options), "environment": environment}
     for key, value in document.items():
         print(f"{key:28s} {value}")
     if options.json:
@@ -69,7 +69,8 @@ def choose_unseen(space: SearchSpace, count: int, known: set[tuple[int, ...]], *
     """Uniformly random networks that are not among `known`."""
     rng = np.random.default_rng([seed, 2])
     drawn = dict.fromkeys(space.sample(rng) for _ in range(20 * count))
-    return [one for one in drawn if one.choices not in known and one != median_network(space)][:count]
+    sentinels = sentinel_networks(space, SENTINELS)
+    return [one for one in drawn if one.choices not in known and one not in sentinels][:count]
 
 
 def measured_ms(
@@ -83,13 +84,13 @@ def measured_ms(
     seed: int,
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
     """The latencies of `networks` at the speed that the table was measured at."""
-    sentinel = network_name(median_network(space))
+    sentinels = sentinel_networks(space, SENTINELS)
     found = measure(
         host,
-        models.networks([median_network(space), *networks]),
+        models.networks([*sentinels, *networks]),
         plan=plan,
-        sentinel=sentinel,
-        reference_ms=table.sentinels_ms.get(sentinel),
+        sentinels=[network_name(one) for one in sentinels],
+        references_ms=table.sentinels_ms,
         seed=seed,
     )
     for flag in found.flags:
@@ -123,6 +124,7 @@ def compare(
         "within_10": calibrated.within_10,
         "spearman": calibrated.spearman,
         "kendall": calibrated.kendall,
+        "bias": float(np.mean(predicted / measured - 1)),
         "uncalibrated_mean_error": raw.mean_error,
         "uncalibrated_spearman": raw.spearman,
         "interval_coverage": float(np.mean(covered)) if covered else None,
@@ -130,8 +132,8 @@ def compare(
         "noise_ceiling": ceiling.mean_error,
         "noise_ceiling_spearman": ceiling.spearman,
         "macs_spearman": agreement(macs_of(space, networks), measured).spearman,
-        "operators_alone_mean_error": agreement(alone, measured).mean_error,
-        "operators_alone_spearman": agreement(alone, measured).spearman,
+        "in_context_mean_error": agreement(alone, measured).mean_error,
+        "in_context_spearman": agreement(alone, measured).spearman,
         "measured_ms_range": [float(measured.min()), float(np.median(measured)), float(measured.max())],
         "calibration": asdict(table.calibration),
         "weights": dict(table.weights),
@@ -149,7 +151,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--runtime", default=None, help="runtime; default: the device's preferred one")
     parser.add_argument("--precision", default="fp32", help="fp32, fp16 or int8")
     parser.add_argument("--num-threads", type=int, default=1, help="threads of one inference")
-    parser.add_argument("--carriers", type=int, default=32, help="networks that costs are fitted on")
+    parser.add_argument("--carriers", type=int, default=40, help="networks that costs are fitted on")
     parser.add_argument("--calibration-networks", type=int, default=10, help="networks that calibrate the table")
     parser.add_argument("--test-networks", type=int, default=50, help="unseen networks")
     parser.add_argument("--seconds", type=float, default=50.0, help="of each phase of measurement, at most")

@@ -1,20 +1,28 @@
-"""The verbs: profile, train, search, export, verify, report, quickstart."""
+"""The verbs: profile, adapt, train, search, export, verify, report, quickstart, and those of tables as data."""
 
+from hwnas.api.adaptation import adapt
 from hwnas.api.first_run import quickstart
 from hwnas.api.listing import list_devices, list_runtimes, list_spaces
 from hwnas.api.profiling import profile
 from hwnas.api.reporting import report
 from hwnas.api.run_folder import open_run
 from hwnas.api.searching import search, search_run, train, train_run
+from hwnas.api.tables import describe_table, diff_tables, import_table, open_table, plot_table, validate_table
 from hwnas.api.verification import verify
 from hwnas.api.winners import export
 
 __all__ = [
+    "adapt",
+    "describe_table",
+    "diff_tables",
     "export",
+    "import_table",
     "list_devices",
     "list_runtimes",
     "list_spaces",
     "open_run",
+    "open_table",
+    "plot_table",
     "profile",
     "quickstart",
     "report",
@@ -22,5 +30,6 @@ __all__ = [
     "search_run",
     "train",
     "train_run",
+    "validate_table",
     "verify",
 ]

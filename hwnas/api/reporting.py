@@ -2,14 +2,21 @@
 
 from pathlib import Path
 
-from hwnas.api.run_folder import open_run
+from hwnas.api.run_folder import RunFolder, open_run
+from hwnas.devices import load_device
+from hwnas.errors import HwnasError
+from hwnas.files import read_json_lines
+from hwnas.latency import LatencyTable, TableIdentity, load_table, table_path
 from hwnas.reports import write_report
+from hwnas.spaces import SearchSpace, make_space
 
 __all__ = ["report"]
 
 
 def report(run: str | Path) -> Path:
     """Writes report.html into a run folder: one file that opens without a network.
+
+    Beside it comes predictions-<device>.png for each device whose latency table holds measured networks.
 
     Args:
         run: the run folder, or the run.toml in it.
@@ -21,4 +28,34 @@ def report(run: str | Path) -> Path:
         RunError: nothing was searched yet.
         StoredFileError: a file is broken or could not be written.
     """
-    return write_report(open_run(run).path)
+    folder = open_run(run)
+    return write_report(folder.path, _tables(folder))
+
+
+def _tables(folder: RunFolder) -> dict[str, LatencyTable | str]:
+    """The latency table of each device of a run, or why it is not shown: a page is written in either case."""
+    found: dict[str, LatencyTable | str] = {}
+    for name in folder.settings.devices:
+        try:
+            device, space = load_device(name), _searched_space(folder)
+            settings = folder.settings
+            identity = TableIdentity.of(device, space, batch_size=settings.batch_size, precision=settings.precision)
+            found[device.name] = load_table(table_path(Path(settings.tables), identity, space))
+        except HwnasError as error:
+            found[name] = f"The latency table of {name} is not shown. {error}"
+    return found
+
+
+def _searched_space(folder: RunFolder) -> SearchSpace:
+    """The space of a run as its evaluations say, so that the images need not be loaded. Raises HwnasError."""
+    if folder.given_space is not None:
+        return folder.given_space
+    header = (read_json_lines(folder.evaluations) or [{}])[0]
+    if not {"space", "input_shape", "num_classes", "space_options"} <= header.keys():
+        return folder.space
+    return make_space(
+        header["space"],
+        input_shape=tuple(header["input_shape"]),
+        num_classes=header["num_classes"],
+        options=header["space_options"],
+    )

@@ -226,18 +226,7 @@ def _search_within(
 ) -> ParetoFront:
     settings = run.settings
     for name in settings.devices:
-        table = profile(
-            name,
-            run.space,
-            batch_size=settings.batch_size,
-            precision=settings.precision,
-            calibrate=settings.calibration_networks,
-            tables=settings.tables,
-            measurement=settings.measurement,
-            seed=settings.seed,
-            accept_stale=leniency.accept_stale,
-            on_progress=on_progress,
-        )
+        table = _latency_table(run, name, leniency, on_progress)
         _check_quality(table, leniency)
     objectives = make_objectives(run)
     check_feasible(run.space, objectives, rng=np.random.default_rng(settings.seed))
@@ -254,6 +243,32 @@ def _search_within(
     if not len(front):
         raise _nothing_found(run, list(loop.evaluations.values()))
     return front
+
+
+def _latency_table(run: RunFolder, device: str, leniency: Leniency, on_progress: OnProgress) -> LatencyTable:
+    """The table of `device`, with what it lacks measured; one that is stale by leave is taken as it is."""
+    settings = run.settings
+    if leniency.accept_stale:
+        wanted = TableIdentity.of(
+            load_device(device), run.space, batch_size=settings.batch_size, precision=settings.precision
+        )
+        path = table_path(Path(settings.tables), wanted, run.space)
+        known = load_table(path) if path.exists() else None
+        if known is not None and not known.missing(run.space.all_operators()):
+            known.check_identity(wanted, command=profile_command(wanted, run.space))
+            return known
+    return profile(
+        device,
+        run.space,
+        batch_size=settings.batch_size,
+        precision=settings.precision,
+        calibrate=settings.calibration_networks,
+        tables=settings.tables,
+        measurement=settings.measurement,
+        seed=settings.seed,
+        accept_stale=leniency.accept_stale,
+        on_progress=on_progress,
+    )
 
 
 def _check_quality(table: LatencyTable, leniency: Leniency) -> None:

@@ -172,7 +172,7 @@ def _measure(
             host,
             paths,
             plan=folder.settings.measurement,
-            sentinel=min(paths),
+            sentinels=sorted(paths)[:1],
             seed=folder.settings.seed,
             on_progress=on_progress,
         )

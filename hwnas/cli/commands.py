@@ -4,13 +4,15 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hwnas.cli import screen
+from hwnas.cli.arguments import parse_options, parse_shape
+from hwnas.cli.table_commands import table_app
+from hwnas.cli.table_screen import show_table
 from hwnas.errors import HwnasError, SettingsError
 
 app = typer.Typer(
@@ -22,6 +24,8 @@ app = typer.Typer(
     "MACs and measured latency, and hand over ONNX models that were checked and measured again.\n\n"
     "Start with [bold]hwnas quickstart[/bold]. Every command that is stopped goes on where it was when it is run again.",
 )
+
+app.add_typer(table_app, name="table")
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or the run.toml in it.")]
 FAILED = 2
@@ -95,7 +99,7 @@ def profile(
     ] = 10,
     carriers: Annotated[
         int, typer.Option(min=0, help="Random networks that the operators' costs are fitted on; 0: operators alone.")
-    ] = 32,
+    ] = 40,
     seconds: Annotated[float, typer.Option(help="Of each phase of the measurement, at most.")] = 50.0,
     tables: Annotated[Path, typer.Option(help="Folder of latency tables.")] = Path("latency_tables"),
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the random order and of the networks.")] = 0,
@@ -131,7 +135,57 @@ def profile(
                 accept_stale=accept_stale,
                 on_progress=on_progress,
             )
-        screen.show_table(table)
+        show_table(table)
+
+
+@app.command()
+def adapt(
+    device: Annotated[str, typer.Argument(help="A device's name (see `hwnas devices`), or a device file.")],
+    space: Annotated[str, typer.Option(help="The search space (see `hwnas spaces`).")] = "mobilenetv3",
+    networks: Annotated[int, typer.Option(min=3, help="How many networks to measure on the device.")] = 10,
+    basis: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A table of the space on another device; default: all in the folder. Can be given repeatedly."
+        ),
+    ] = None,
+    input_shape: Annotated[str, typer.Option(help="Channels x height x width of one image.")] = "3x224x224",
+    num_classes: Annotated[int, typer.Option(help="Number of classes.")] = 1000,
+    space_option: Annotated[
+        list[str] | None, typer.Option(help="An option of the space, such as width_mult=0.5. Can be given repeatedly.")
+    ] = None,
+    runtime: Annotated[str | None, typer.Option(help="A runtime; default: the device's preferred one.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Images in one inference.")] = 1,
+    precision: Annotated[str, typer.Option(help="Precision of the models: fp32, fp16 or int8.")] = "fp32",
+    seconds: Annotated[float, typer.Option(help="Of each of the two measurements, at most.")] = 50.0,
+    tables: Annotated[Path, typer.Option(help="Folder of latency tables.")] = Path("latency_tables"),
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the random order and of the networks.")] = 0,
+) -> None:
+    """Build a latency table for a new device from a few networks measured there and the tables of known devices.
+
+    Example: hwnas adapt rpi4 --space mobilenetv3 --networks 10 --input-shape 3x160x160
+    """
+    from hwnas.api import adapt as adapt_table
+    from hwnas.devices import MeasurementPlan
+
+    with screen.progress() as on_progress:
+        table = adapt_table(
+            device,
+            space,
+            networks=networks,
+            basis=basis,
+            input_shape=parse_shape(input_shape),
+            num_classes=num_classes,
+            space_options=parse_options(space_option or []),
+            runtime=runtime,
+            batch_size=batch_size,
+            precision=precision,
+            tables=tables,
+            measurement=MeasurementPlan(seconds=seconds),
+            seed=seed,
+            on_progress=on_progress,
+        )
+    show_table(table)
 
 
 @app.command()
@@ -231,28 +285,3 @@ def quickstart(
     screen.show_done(
         f"Models: {output / 'models'}\nReport: {page}", "hwnas search --example > my.toml, then hwnas search my.toml"
     )
-
-
-def parse_shape(text: str) -> tuple[int, int, int]:
-    """ "3x224x224" -> (3, 224, 224). Raises SettingsError."""
-    parts = text.lower().replace(",", "x").split("x")
-    if len(parts) != 3 or not all(part.strip().isdecimal() for part in parts):
-        raise SettingsError(
-            "--input-shape", "must be channels x height x width, such as 3x224x224", came=f"{text!r} came"
-        )
-    channels, height, width = map(int, parts)
-    return channels, height, width
-
-
-def parse_options(texts: list[str]) -> Mapping[str, int | float]:
-    """["width_mult=0.5"] -> {"width_mult": 0.5}. Raises SettingsError."""
-    found: dict[str, int | float] = {}
-    for text in texts:
-        name, _, value = text.partition("=")
-        try:
-            found[name.strip()] = int(value) if value.strip().isdecimal() else float(value)
-        except ValueError as error:
-            raise SettingsError(
-                "--space-option", "must be NAME=NUMBER, such as width_mult=0.5", came=f"{text!r} came"
-            ) from error
-    return found

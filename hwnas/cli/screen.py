@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from hwnas.devices import Device
     from hwnas.errors import HwnasError
     from hwnas.front import ParetoFront
-    from hwnas.latency import LatencyTable
     from hwnas.spaces import SearchSpace
 
 console = Console(highlight=False)
@@ -116,18 +115,6 @@ def show_spaces(spaces: Mapping[str, str]) -> None:
     for name, text in spaces.items():
         table.add_row(name, escape(" ".join(text.split())))
     console.print(table)
-
-
-def show_table(table: "LatencyTable") -> None:
-    """Where a latency table lies, and its slowest operators."""
-    slowest = sorted(table.entries.items(), key=lambda entry: -entry[1].latency_ms)[:5]
-    rows = Table("Slowest operators", "ms", "95 % interval")
-    for operator, found in slowest:
-        rows.add_row(
-            escape(str(operator)), f"{found.latency_ms:.4f}", f"{found.ci95_ms[0]:.4f} to {found.ci95_ms[1]:.4f}"
-        )
-    console.print(rows)
-    show_done(f"Latency table of {len(table.entries)} operators: {table.path}")
 
 
 def show_front(front: "ParetoFront", space: "SearchSpace", folder: Path) -> None:

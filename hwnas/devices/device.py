@@ -1,18 +1,27 @@
-"""Device files: one TOML a device, read with errors that say which key is wrong."""
+"""Device files: one TOML a device, read with errors that say which key is wrong.
+
+What a device file may hold besides, for a device that is reached over ssh or by a program of the user's, stands in
+`hwnas.devices.hosts.ssh` and `hwnas.devices.hosts.command`.
+"""
 
 import os
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from hwnas.devices.address import parse_command, parse_ssh
 from hwnas.devices.hosts import HOSTS
 from hwnas.devices.runtimes import find_runtime
 from hwnas.errors import DeviceError, HwnasError, UnknownNameError
 from hwnas.files import read_toml
 
 __all__ = ["Device", "device_folders", "list_devices", "load_device"]
+
+SCHEME_OF_KEY: Final = {"python": "ssh", "ssh_options": "ssh", "timeout_s": "command"}
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
 @dataclass(frozen=True)
@@ -22,9 +31,12 @@ class Device:
     Attributes:
         name: the file's name without its ending.
         description: one line for a person.
-        address: "local", or how it is reached.
-        runtimes: names of the runtimes to use there, the preferred one first.
+        address: "local", "ssh://user@host:port" or "command:PROGRAM ARGUMENTS".
+        runtimes: names of the runtimes to use there, the preferred one first; any names where a command runs them.
         num_threads: threads of one inference.
+        python: over ssh, the Python to start there.
+        ssh_options: over ssh, further options of the program `ssh`.
+        timeout_s: for a command, how long one call may take.
     """
 
     name: str
@@ -32,15 +44,18 @@ class Device:
     address: str
     runtimes: tuple[str, ...]
     num_threads: int
+    python: str = "python3"
+    ssh_options: tuple[str, ...] = ()
+    timeout_s: float = 120.0
+
+    @property
+    def scheme(self) -> str:
+        """How it is reached: what stands before the first colon of the address."""
+        return self.address.partition(":")[0]
 
     def with_runtime(self, name: str) -> "Device":
         """The same device with `name` as its preferred runtime."""
         return replace(self, runtimes=(name, *(one for one in self.runtimes if one != name)))
-
-    @property
-    def scheme(self) -> str:
-        """The way to reach it: what stands before the first colon of the address."""
-        return self.address.partition(":")[0]
 
 
 class DeviceFile(BaseModel):
@@ -51,8 +66,11 @@ class DeviceFile(BaseModel):
     name: str
     description: str = ""
     address: str = "local"
-    runtimes: Annotated[list[str], Field(min_length=1)] = ["onnxruntime-cpu"]
+    runtimes: Annotated[list[str], Field(min_length=1)] | None = None
     num_threads: Annotated[int, Field(ge=1, le=1024)] = 1
+    python: Annotated[str, Field(min_length=1, pattern=r"^[^-\s]")] = "python3"
+    ssh_options: list[str] = []
+    timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 120.0
 
 
 def device_folders() -> list[Path]:
@@ -94,20 +112,63 @@ def load_device(name: str) -> Device:
         raise DeviceError(
             f"{path}: name", f"must be {path.stem!r}, as its file is called", came=f"it is {content.name!r}"
         )
-    if content.address.partition(":")[0] not in HOSTS:
+    device = Device(
+        content.name,
+        content.description,
+        content.address,
+        tuple(content.runtimes or _usual_runtimes(content.address)),
+        content.num_threads,
+        content.python,
+        tuple(content.ssh_options),
+        content.timeout_s,
+    )
+    _check_address(device, content.model_fields_set, path)
+    _check_runtimes(device, path)
+    return device
+
+
+def _usual_runtimes(address: str) -> list[str]:
+    return ["command"] if address.startswith("command:") else ["onnxruntime-cpu"]
+
+
+def _check_address(device: Device, keys: set[str], path: Path) -> None:
+    where = f"{path}: address"
+    if device.scheme not in HOSTS or (device.scheme == "local" and device.address != "local"):
         raise DeviceError(
-            f"{path}: address", f"must begin with {' or '.join(HOSTS)}", came=f"it is {content.address!r}"
+            where,
+            'must be "local", "ssh://user@host" or "command:PROGRAM {model} {runs}"',
+            came=f"it is {device.address!r}",
         )
-    for runtime in content.runtimes:
-        find_runtime(runtime, where=str(path))
+    if device.scheme == "ssh":
+        parse_ssh(device.address, where=where)
+    if device.scheme == "command":
+        parse_command(device.address, where=where)
+    for key in sorted(keys):
+        scheme = SCHEME_OF_KEY.get(key, device.scheme)
+        if scheme != device.scheme:
+            raise DeviceError(
+                f"{path}: {key}",
+                f'must stand beside an address "{scheme}:…"',
+                came=f"the address is {device.address!r}",
+            )
+
+
+def _check_runtimes(device: Device, path: Path) -> None:
+    """Only this machine's cores are known here; another device says itself whether it has so many."""
+    for name in device.runtimes:
+        if device.scheme != "command":
+            find_runtime(name, where=str(path))
+        elif not FILE_NAME.fullmatch(name):
+            raise DeviceError(
+                f"{path}: runtimes", 'must be names of letters, digits and "._+-"', came=f"one is {name!r}"
+            )
     cores = os.cpu_count() or 1
-    if content.address == "local" and content.num_threads > cores:
+    if device.scheme == "local" and device.num_threads > cores:
         raise DeviceError(
             f"{path}: num_threads",
             f"must be at most {cores}, the cores of this machine",
-            came=f"it is {content.num_threads}",
+            came=f"it is {device.num_threads}",
         )
-    return Device(content.name, content.description, content.address, tuple(content.runtimes), content.num_threads)
 
 
 def _device_error(path: Path, error: ValidationError) -> HwnasError:

@@ -4,7 +4,7 @@ All models of a call are visited in random order, so whatever slows the machine 
 slows the visits around it alike. The slowdown at a visit is the median, over the visits around it, of how much longer
 each took than its model's usual time; the visit itself is left out, so that it does not explain itself away. How many
 visits around are asked is chosen by how well they foretell the one left out: none on a quiet machine. Latencies are
-those at the fastest speed that the machine kept up, or, where an earlier call measured the same sentinel, at that
+those at the fastest speed that the machine kept up, or, where an earlier call measured the same sentinels, at that
 call's speed.
 
 Of a visit's runs the lower quartile counts. Disturbances that only ever slow a run down make the truth lie about as far
@@ -97,7 +97,7 @@ class Estimates:
     Attributes:
         measurements: the latency of each model.
         slowdowns: for each round by how much the machine was slower than at its full speed, 1 is not at all.
-        speed: by what the latencies were multiplied to be those at the reference's speed, 1 where there is none.
+        speed: by what the latencies were multiplied to be those at the speed of the references, 1 where there are none.
         flags: what was seen of the machine, a sentence each.
         unsettled: the models that more visits would still tell more of.
         refused: the models that the runtime does not run, each with what it says.
@@ -114,8 +114,7 @@ class Estimates:
 def estimate(
     visits: Sequence[Visited],
     *,
-    sentinel: str | None = None,
-    reference_ms: float | None = None,
+    references_ms: Mapping[str, float] | None = None,
     target: float = 0.01,
     conditions: Mapping[str, Any] | None = None,
 ) -> Estimates:
@@ -123,8 +122,8 @@ def estimate(
 
     Args:
         visits: in order of time.
-        sentinel: the model that `reference_ms` is of.
-        reference_ms: what the sentinel took when the reference was measured; None: this call is its own reference.
+        references_ms: what some of the models, the sentinels, took in an earlier call at whose speed the latencies are
+            wanted. Where none of them was visited, these visits are their own reference.
         target: the half width of the 95 % interval, as a share, above which a model is flagged.
         conditions: kept in each measurement.
 
@@ -142,8 +141,9 @@ def estimate(
     middle_M = _medians(corrected_V, model_V, len(names))
     faster_M, slower_M = (_medians(reach_V, model_V, len(names)) for reach_V in reach_V2.T)
     speed = 1.0
-    if reference_ms is not None and sentinel is not None:
-        speed = float(reference_ms / np.exp(middle_M[index[sentinel]]))
+    tied = [np.log(value) - middle_M[index[name]] for name, value in (references_ms or {}).items() if name in index]
+    if tied:
+        speed = float(np.exp(np.mean(tied)))
     rng = np.random.default_rng(0)
     measurements, unsettled = {}, set()
     for number, name in enumerate(names):
@@ -276,7 +276,7 @@ def _machine_flags(slow_R: FloatArray) -> tuple[str, ...]:
 def _speed_flags(speed: float) -> tuple[str, ...]:
     if 1 / MOVED < speed < MOVED:
         return ()
-    return (f"another speed: the sentinel took {1 / speed - 1:+.1%} against the earlier measurement",)
+    return (f"another speed: the sentinels took {1 / speed - 1:+.1%} against the earlier measurement",)
 
 
 def _load_flags(conditions: Mapping[str, Any]) -> tuple[str, ...]:

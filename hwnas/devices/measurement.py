@@ -1,7 +1,7 @@
 """The measuring protocol: many loaded models visited in rounds of random order, a few runs a visit, until all is settled.
 
 Timing one model after the other confuses the model with the minute: the same network varies by several percent as the
-machine's load and clock drift. Rounds spread every model over the whole time; a sentinel is visited all along, which ties
+machine's load and clock drift. Rounds spread every model over the whole time; sentinels are visited all along, which tie
 one call to another; `estimation` makes latencies of the visits.
 
 Where in memory a model comes to lie makes it faster or slower by some percent until it is loaded anew (pages that lie
@@ -26,7 +26,7 @@ from hwnas.progress import OnProgress, silent
 __all__ = ["MeasurementPlan", "measure", "warm_up"]
 
 SENTINEL_EVERY: Final = 8
-"""Other visits between two of the sentinel."""
+"""Other visits between two of sentinels."""
 CHECKED_AFTER: Final = 1.25
 """What is settled is looked at when there are so many times the rounds of the last look."""
 LOADED_FOR: Final = 2.0
@@ -90,8 +90,8 @@ def measure(
     models: Mapping[str, Path],
     *,
     plan: MeasurementPlan,
-    sentinel: str,
-    reference_ms: float | None = None,
+    sentinels: Sequence[str],
+    references_ms: Mapping[str, float] | None = None,
     seed: int = 0,
     earlier: Sequence[Visited] = (),
     on_visit: Callable[[Visited], None] | None = None,
@@ -105,8 +105,8 @@ def measure(
         host: where.
         models: the files by name.
         plan: how long and how often.
-        sentinel: one of the models, visited several times a round; the same in calls that are to be compared.
-        reference_ms: what the sentinel took in an earlier call at whose speed the latencies are wanted.
+        sentinels: one or more of the models, visited several times a round; the same in calls that are to be compared.
+        references_ms: what they took in an earlier call at whose speed the latencies are wanted.
         seed: of the random order.
         earlier: the visits of a stopped call, in order; they count, and their time is taken off `plan.seconds`. Nothing
             is loaded where they are enough.
@@ -120,16 +120,17 @@ def measure(
 
     Raises:
         MissingRuntimeError: the runtime is not there.
-        DeviceError: the device is gone, a model fails after it has run, or the sentinel is refused.
+        DeviceError: the device is gone, a model fails after it has run, or a sentinel is refused.
     """
     state: dict[str, Any] = {"cores": host.fingerprint().get("cores"), "before": host.conditions()}
     if _is_enough(earlier, models, plan):
-        return estimate(earlier, sentinel=sentinel, reference_ms=reference_ms, target=plan.target, conditions=state)
+        return estimate(earlier, references_ms=references_ms, target=plan.target, conditions=state)
     order = np.random.default_rng([seed, len(earlier)])
     began = clock()
     refused = _load(host, models, order, on_progress=on_progress, stage=f"loading {stage}")
-    if sentinel in refused:
-        raise DeviceError("The runtime", f"must run {sentinel}", came=f"it says: {refused[sentinel]}")
+    for name in sentinels:
+        if name in refused:
+            raise DeviceError("The runtime", f"must run {name}", came=f"it says: {refused[name]}")
     running = {name: path for name, path in models.items() if name not in refused}
     loaded, load_seconds = clock(), clock() - began
     run_ms = warm_up(host, running, plan=plan, clock=clock)
@@ -140,7 +141,7 @@ def measure(
     checked: float = max(done + 1, plan.rounds)
     began = clock() - _spent_seconds(visits)
     while done < plan.max_rounds:
-        for name, samples in _round(host, running, sentinel, run_ms, plan, np.random.default_rng([seed, number])):
+        for name, samples in _round(host, running, sentinels, run_ms, plan, np.random.default_rng([seed, number])):
             visits.append(Visited(name, number, tuple(round(sample, 6) for sample in samples), call))
             if on_visit is not None:
                 on_visit(visits[-1])
@@ -156,9 +157,9 @@ def measure(
             loaded = clock()
         on_progress(f"measuring {stage}", done, _expected_rounds(plan, done, clock() - began))
     on_progress(f"measuring {stage}", done, done)
-    host.unload(running)
     state["after"] = host.conditions()
-    found = estimate(visits, sentinel=sentinel, reference_ms=reference_ms, target=plan.target, conditions=state)
+    host.unload(running)
+    found = estimate(visits, references_ms=references_ms, target=plan.target, conditions=state)
     return replace(found, refused=refused)
 
 
@@ -190,16 +191,19 @@ def _load_anew(host: Host, models: Mapping[str, Path], rng: np.random.Generator)
 def _round(
     host: Host,
     models: Collection[str],
-    sentinel: str,
+    sentinels: Sequence[str],
     run_ms: Mapping[str, float],
     plan: MeasurementPlan,
     rng: np.random.Generator,
 ) -> Iterator[tuple[str, list[float]]]:
-    """Visits all models in random order, the sentinel before every few others."""
-    others = [name for name in sorted(models) if name != sentinel]
+    """Visits all models in random order, a sentinel before every few others, each of the sentinels at least once."""
+    others = [name for name in sorted(models) if name not in sentinels]
     order = [others[place] for place in rng.permutation(len(others))]
-    parts = [order[start : start + SENTINEL_EVERY] for start in range(0, max(1, len(order)), SENTINEL_EVERY)]
-    names = [name for part in parts for name in (sentinel, *part)]
+    visits = max(len(sentinels), -(-len(order) // SENTINEL_EVERY))
+    parts = np.array_split(np.array(order, dtype=object), visits)
+    first = int(rng.integers(len(sentinels)))
+    turns = [sentinels[(first + turn) % len(sentinels)] for turn in range(visits)]
+    names = [name for turn, part in zip(turns, parts, strict=True) for name in (turn, *part)]
     requests = [(name, plan.runs_a_visit(run_ms[name])) for name in names]
     yield from zip(names, host.visit(requests), strict=True)
 

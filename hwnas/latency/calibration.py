@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import kendalltau, spearmanr, t
 
-__all__ = ["Agreement", "Calibration", "Quality", "agreement", "calibrate"]
+__all__ = ["Agreement", "Calibration", "Quality", "agreement", "by_macs", "calibrate"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -150,7 +150,7 @@ def calibrate(
     *,
     operators_N: FloatArray,
     macs_N: FloatArray,
-    again_ms_N: FloatArray | None = None,
+    twice_ms: tuple[FloatArray, FloatArray] | None = None,
     known_errors: FloatArray | None = None,
 ) -> tuple[Calibration, Quality, FloatArray]:
     """Fits a calibration, and says how good the table is.
@@ -160,7 +160,8 @@ def calibrate(
         measured_ms_N: its measured latency.
         operators_N: its number of operators.
         macs_N: its MACs.
-        again_ms_N: its latency measured a second time.
+        twice_ms: two measurements of the networks (N,) whose mean `measured_ms_N` is: they tell the noise ceiling, and
+            how far a third one may be off.
         known_errors: relative errors on further networks that were left out of the fit of the rows; they help to tell
             the width of the prediction intervals where few networks calibrate.
 
@@ -180,7 +181,8 @@ def calibrate(
     residuals = left_out[chosen] / measured_ms_N - 1
     pooled = residuals if known_errors is None else np.concatenate([residuals, known_errors])
     freedom = max(1.0, float(len(pooled) - len(chosen)))
-    deviation = float(np.sqrt((pooled**2).sum() / freedom)) if len(pooled) > 1 else None
+    again = 0.0 if twice_ms is None else float(np.mean((twice_ms[1] / twice_ms[0] - 1) ** 2)) / 4
+    deviation = float(np.sqrt((pooled**2).sum() / freedom + again)) if len(pooled) > 1 else None
     calibration = Calibration(
         float(coefficients[0]),
         float(coefficients[1]),
@@ -188,16 +190,21 @@ def calibrate(
         deviation,
         freedom if deviation else None,
     )
-    macs = np.stack([macs_N, ones, operators_N], axis=1)
-    by_macs = _left_out(macs, measured_ms_N, (0, 1) if len(macs_N) >= 2 * NETWORKS_A_COEFFICIENT else (0,))
     quality = Quality(
         len(measured_ms_N),
         agreement(left_out[chosen], measured_ms_N),
         agreement(sums_ms_N, measured_ms_N),
-        agreement(by_macs, measured_ms_N),
-        None if again_ms_N is None else agreement(again_ms_N, measured_ms_N),
+        by_macs(macs_N, measured_ms_N),
+        None if twice_ms is None else agreement(twice_ms[1], twice_ms[0]),
     )
     return calibration, quality, left_out[chosen]
+
+
+def by_macs(macs_N: FloatArray, measured_ms_N: FloatArray) -> Agreement:
+    """How well MACs alone foretell `measured_ms_N`, scaled and shifted by the other networks."""
+    columns = np.stack([macs_N, np.ones_like(macs_N), np.zeros_like(macs_N)], axis=1)
+    form = (0, 1) if len(macs_N) >= 2 * NETWORKS_A_COEFFICIENT else (0,)
+    return agreement(_left_out(columns, measured_ms_N, form), measured_ms_N)
 
 
 def _fit(columns: FloatArray, measured: FloatArray, form: tuple[int, ...]) -> FloatArray:

@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from hwnas.devices import Measurement
-from hwnas.latency.calibration import Calibration, Quality, agreement, calibrate
+from hwnas.latency.calibration import Calibration, Quality, agreement, by_macs, calibrate
 from hwnas.latency.models import sides_of
 from hwnas.latency.regression import OperatorCosts, regress_costs
 from hwnas.latency.table import LatencyTable, MeasuredNetwork
 from hwnas.spaces import Architecture, Operator, SearchSpace
 
-__all__ = ["FEATURES", "counts_of", "macs_of", "with_calibration", "with_rows"]
+__all__ = ["FEATURES", "averaged", "counts_of", "macs_of", "with_calibration", "with_rows"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -77,9 +77,11 @@ def with_calibration(
         table: with a row for each operator of `networks`.
         space: the space.
         networks: their latencies.
-        again: the same, measured a second time; may be empty.
+        again: the same, measured a second time; may be empty. The mean of both counts.
     """
     architectures = list(networks)
+    first_ms = np.array([networks[one].latency_ms for one in architectures])
+    networks = averaged(networks, again)
     rows = [[table.entries[operator].latency_ms for operator in space.operators(one)] for one in architectures]
     sums_ms = np.array([sum(row) for row in rows])
     measured_ms = np.array([networks[one].latency_ms for one in architectures])
@@ -91,7 +93,7 @@ def with_calibration(
         measured_ms,
         operators_N=np.array([float(len(row)) for row in rows]),
         macs_N=macs_of(space, architectures),
-        again_ms_N=again_ms,
+        twice_ms=None if again_ms is None else (first_ms, again_ms),
         known_errors=errors,
     )
     proof = tuple(
@@ -106,6 +108,20 @@ def with_calibration(
         for number, one in enumerate(architectures)
     )
     return replace(table, networks=(*carriers, *proof), calibration=calibration, quality=quality)
+
+
+def averaged(
+    first: Mapping[Architecture, Measurement], second: Mapping[Architecture, Measurement]
+) -> dict[Architecture, Measurement]:
+    """The mean of two measurements of each network; those that were measured once are left as they are."""
+    return {one: _mean(found, second[one]) if one in second else found for one, found in first.items()}
+
+
+def _mean(first: Measurement, second: Measurement) -> Measurement:
+    low, high = ((a + b) / 2 for a, b in zip(first.ci95_ms, second.ci95_ms, strict=True))
+    flags = tuple(dict.fromkeys((*first.flags, *second.flags)))
+    samples = (*first.samples_ms, *second.samples_ms)
+    return Measurement((first.latency_ms + second.latency_ms) / 2, (low, high), samples, first.conditions, flags)
 
 
 def counts_of(space: SearchSpace, architectures: Sequence[Architecture], operators: Sequence[Operator]) -> FloatArray:
@@ -132,8 +148,6 @@ def _proven_by_carriers(
     architectures, left_out = list(carriers), fitted.left_out_ms_N
     measured = np.array([carriers[one].latency_ms for one in architectures])
     errors = left_out / measured - 1
-    macs = macs_of(space, architectures)
-    by_macs = calibrate(macs, measured, operators_N=np.ones_like(macs), macs_N=macs)[1].macs
     found = agreement(left_out, measured)
     calibration = Calibration(
         relative_deviation=float(np.sqrt(np.mean(errors**2))), degrees_of_freedom=float(len(errors))
@@ -142,7 +156,7 @@ def _proven_by_carriers(
         MeasuredNetwork("carrier", one.choices, carriers[one], float(value), float(value))
         for one, value in zip(architectures, left_out, strict=True)
     )
-    quality = Quality(len(architectures), found, found, by_macs, None)
+    quality = Quality(len(architectures), found, found, by_macs(macs_of(space, architectures), measured), None)
     return replace(table, networks=networks, calibration=calibration, quality=quality)
 
 

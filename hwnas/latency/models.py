@@ -11,7 +11,7 @@ Networks are joined from the exported operators in milliseconds, so that dozens 
 
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import onnx
@@ -22,13 +22,17 @@ from hwnas.layers import ConvBNAct
 from hwnas.progress import OnProgress, silent
 from hwnas.spaces import Architecture, Operator, SearchSpace
 
-__all__ = ["MeasuredModels", "choose_networks", "median_network", "network_name", "sides_of"]
+__all__ = ["SENTINELS", "MeasuredModels", "choose_networks", "network_name", "sentinel_networks", "sides_of", "spread"]
 
 EXPORTED_TOGETHER: Final = 16
 TRIED: Final = 64
 """How many times a network is drawn before one that was drawn already is left out."""
 
+SENTINELS: Final = 5
+"""Models of a phase that tie it to others: several, since where each comes to lie in memory is luck."""
+
 Shape = tuple[int, ...]
+Item = TypeVar("Item")
 
 
 class MeasuredModels:
@@ -185,19 +189,28 @@ def choose_networks(
     return list(found)[:count]
 
 
-def median_network(space: SearchSpace, *, without: Collection[Operator] = ()) -> Architecture:
-    """The network whose MACs are in the middle of a few dozen drawn ones, always the same one of a space.
+def sentinel_networks(space: SearchSpace, count: int, *, without: Collection[Operator] = ()) -> list[Architecture]:
+    """Networks from small to large, always the same ones of a space, that tie one measurement to another.
 
     Args:
-        space: whose network.
-        without: operators that it is not to have, where one was drawn that has none of them.
+        space: whose networks.
+        count: how many.
+        without: operators that they are not to have, where some were drawn that have none of them.
     """
-    drawn = space.architectures(space.sample_choices(63, rng=np.random.default_rng(0)))
-    sound = sorted(
-        [one for one in drawn if not set(without) & set(space.operators(one))] or drawn,
-        key=lambda one: (sum(space.counts[operator].macs for operator in space.operators(one)), one.choices),
-    )
-    return sound[len(sound) // 2]
+    drawn = list(dict.fromkeys(space.architectures(space.sample_choices(63, rng=np.random.default_rng(0)))))
+    sound = [one for one in drawn if not set(without) & set(space.operators(one))] or drawn
+
+    def by_size(one: Architecture) -> tuple[int, tuple[int, ...]]:
+        return sum(space.counts[operator].macs for operator in space.operators(one)), one.choices
+
+    return spread(sorted(sound, key=by_size), count)
+
+
+def spread(items: Sequence[Item], count: int) -> list[Item]:
+    """At most `count` of `items`, evenly spread, the ends left out where there are more."""
+    if len(items) <= count:
+        return list(items)
+    return [items[round((number + 0.5) * len(items) / count - 0.5)] for number in range(count)]
 
 
 def _context_shapes(operator: Operator, space: SearchSpace) -> tuple[list[Shape], list[Shape]]:

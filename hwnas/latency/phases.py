@@ -1,12 +1,12 @@
 """The phases of a profiling: models loaded on a device, measured together, and every visit kept in a journal.
 
-Where a device has too little memory for all models of a phase, they are measured in groups that the sentinel ties
+Where a device has too little memory for all models of a phase, they are measured in groups that the sentinels tie
 together.
 """
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -83,19 +83,22 @@ class Phases:
             phase, visit = _visit_from_json(line, f"{journal}: line {number}")
             self._visits.setdefault(phase, []).append(visit)
 
-    def run(self, name: str, models: Mapping[str, Path], *, sentinel: str, reference_ms: float | None = None) -> Phase:
+    def run(
+        self, name: str, models: Mapping[str, Path], *, sentinels: Sequence[str], references_ms: Mapping[str, float]
+    ) -> Phase:
         """Measures `models` together; what an earlier, stopped call has measured counts.
 
         Args:
             name: of the phase, shown to a person.
             models: the files by name.
-            sentinel: the one of them that ties phases together.
-            reference_ms: what it took when the latencies were measured at whose speed these are wanted.
+            sentinels: those of them that tie phases together.
+            references_ms: what they took when the latencies were measured at whose speed these are wanted; empty: these
+                are the first.
 
         Raises:
-            MissingRuntimeError, DeviceError: the runtime or the device is not there, or refuses the sentinel.
+            MissingRuntimeError, DeviceError: the runtime or the device is not there, or refuses a sentinel.
         """
-        groups = self._groups(models, sentinel)
+        groups = self._groups(models, sentinels)
         plan = replace(self._plan, seconds=self._plan.seconds / len(groups))
         found: dict[str, Measurement] = {}
         refused: dict[str, str] = {}
@@ -106,8 +109,8 @@ class Phases:
                 self._host,
                 {one: models[one] for one in group},
                 plan=plan,
-                sentinel=sentinel,
-                reference_ms=reference_ms,
+                sentinels=sentinels,
+                references_ms=references_ms,
                 seed=self._seed,
                 earlier=self._visits.get(phase, []),
                 on_visit=self._keeper(phase),
@@ -115,8 +118,8 @@ class Phases:
                 stage=phase,
             )
             refused.update(estimates.refused)
-            if reference_ms is None:
-                reference_ms = estimates.measurements[sentinel].latency_ms
+            if not references_ms:
+                references_ms = {one: estimates.measurements[one].latency_ms for one in sentinels}
             found = {**estimates.measurements, **found}
             flags += [f"{phase}: {flag}" for flag in estimates.flags]
             unsettled = sum(bool(one.flags) for one in estimates.measurements.values())
@@ -136,20 +139,20 @@ class Phases:
 
         return keep
 
-    def _groups(self, models: Mapping[str, Path], sentinel: str) -> list[list[str]]:
-        """The models in groups that the device's memory holds, the sentinel in each."""
+    def _groups(self, models: Mapping[str, Path], sentinels: Sequence[str]) -> list[list[str]]:
+        """The models in groups that the device's memory holds, the sentinels in each."""
         available = self._host.conditions().get("memory_available_bytes")
         if available is None:
             return [list(models)]
         sizes = {name: MEMORY_A_BYTE * path.stat().st_size for name, path in models.items()}
-        room = MEMORY_SHARE * available - sizes[sentinel]
-        groups: list[list[str]] = [[sentinel]]
+        room = MEMORY_SHARE * available - sum(sizes[one] for one in sentinels)
+        groups: list[list[str]] = [list(sentinels)]
         taken = 0.0
         for name in models:
-            if name == sentinel:
+            if name in sentinels:
                 continue
-            if taken + sizes[name] > room and len(groups[-1]) > 1:
-                groups.append([sentinel])
+            if taken + sizes[name] > room and len(groups[-1]) > len(sentinels):
+                groups.append(list(sentinels))
                 taken = 0.0
             groups[-1].append(name)
             taken += sizes[name]

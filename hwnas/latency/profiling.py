@@ -18,19 +18,19 @@ from hwnas.devices import Device, Host, Measurement, MeasurementPlan, connect
 from hwnas.errors import DeviceError, SettingsError, UnknownNameError
 from hwnas.exporters import PRECISIONS
 from hwnas.files import exclusive
-from hwnas.latency.costing import with_calibration, with_rows
-from hwnas.latency.models import MeasuredModels, choose_networks, median_network, network_name
+from hwnas.latency.costing import averaged, with_calibration, with_rows
+from hwnas.latency.models import SENTINELS, MeasuredModels, choose_networks, network_name, sentinel_networks, spread
 from hwnas.latency.phases import Phase, Phases
 from hwnas.latency.stored_table import load_table, save_table
 from hwnas.latency.table import LatencyTable, TableIdentity, profile_command
 from hwnas.progress import OnProgress, silent
 from hwnas.spaces import Architecture, Operator, SearchSpace
 
-__all__ = ["CARRIERS", "Profiler", "profile_space"]
+__all__ = ["CARRIERS", "Profiler", "check_precision", "check_settings", "profile_space"]
 
 logger = logging.getLogger(__name__)
 
-CARRIERS: Final = 32
+CARRIERS: Final = 40
 JOURNAL_VERSION: Final = 2
 MAX_BATCH: Final = 4096
 MAX_NETWORKS: Final = 10_000
@@ -75,20 +75,13 @@ def profile_space(
         TableMismatchError: the file at `path` is of another table, or its rows are of another environment.
         StoredFileError: the file at `path` is broken, or could not be written.
     """
-    _check_settings(precision, batch_size, carriers, calibration_networks, seed)
+    check_settings(precision, batch_size, carriers, calibration_networks, seed)
     identity = TableIdentity.of(device, space, batch_size=batch_size, precision=precision)
     known = load_table(path) if path.exists() else None
     if known is not None:
         known.check_identity(identity, command=profile_command(identity, space))
-        if accept_stale and _is_whole(known, space, calibration_networks):
-            return known
     with connect(device) as host:
-        if precision not in host.precisions:
-            raise DeviceError(
-                f"Runtime {device.runtimes[0]} on {device.name}",
-                f"must run {precision} models at their own speed",
-                came=f"it runs {', '.join(host.precisions)}",
-            )
+        check_precision(host, device, precision)
         fingerprint = host.fingerprint()
         if known is not None and not accept_stale:
             known.check_fingerprint(fingerprint)
@@ -148,15 +141,27 @@ class Profiler:
         if len(calibrating) < wanted:
             logger.warning("%d networks to calibrate on were found, not %d", len(calibrating), wanted)
         carrying = self._draw(table, 0 if table.entries else carriers, 0, calibrating)
-        table, latencies = self._measure_networks(table, "networks", [*carrying, *calibrating])
+        table, first = self._measure_networks(table, "networks", [*carrying, *calibrating])
+        again: dict[Architecture, Measurement] = {}
+        if calibrating:
+            table, again = self._measure_networks(table, "networks again", list(first))
         if operators:
-            found = {one: latencies[one] for one in carrying if one in latencies}
-            table = with_rows(table, self.space, operators, measured=measured, carriers=found)
-        proof = {one: latencies[one] for one in calibrating if one in latencies}
+            carriers_found = averaged({one: first[one] for one in carrying if one in first}, again)
+            table = with_rows(table, self.space, operators, measured=measured, carriers=carriers_found)
+        proof = {one: first[one] for one in calibrating if one in first}
         if proof:
-            table, again = self._measure_networks(table, "networks again", list(proof))
             table = with_calibration(table, self.space, proof, again=again)
         return save_table(table, self.path)
+
+    def measure_twice(
+        self, architectures: Sequence[Architecture]
+    ) -> tuple[LatencyTable, dict[Architecture, Measurement], dict[Architecture, Measurement]]:
+        """A table without rows, and the latencies of networks in two measurements."""
+        self._open([], 0, len(architectures))
+        table = LatencyTable(self.identity, self.fingerprint, {})
+        table, found = self._measure_networks(table, "networks", architectures)
+        table, again = self._measure_networks(table, "networks again", list(found))
+        return table, found, again
 
     def _open(self, operators: Sequence[Operator], carriers: int, calibration_networks: int) -> None:
         header = {
@@ -187,14 +192,14 @@ class Profiler:
         self, table: LatencyTable, count: int, stream: int, without: Iterable[Architecture]
     ) -> list[Architecture]:
         """Networks in which no operator occurs that the runtime refuses; none where no sentinel is free of them either."""
-        middle = median_network(self.space, without=table.refused)
-        if not count or not self._runs(table, middle):
+        sentinels = sentinel_networks(self.space, SENTINELS, without=table.refused)
+        if not count or not all(self._runs(table, one) for one in sentinels):
             return []
         drawn = choose_networks(
             self.space,
             count if not table.refused else TRIED * count,
             rng=np.random.default_rng([self.seed, stream]),
-            without=[*without, middle],
+            without=[*without, *sentinels],
         )
         return [one for one in drawn if self._runs(table, one)][:count]
 
@@ -209,16 +214,16 @@ class Profiler:
         paths = self._models.probes(operators, self.on_progress)
         keys = {operator.key: operator for operator in operators}
         contexts = [name for name in paths if name not in keys]
-        known = [name for name in contexts if name in table.contexts] or contexts
-        sentinel = known[len(known) // 2] if known else operators[0].key
-        reference_ms = table.contexts[sentinel].latency_ms if sentinel in table.contexts else None
-        phase = self._phases.run("operators", paths, sentinel=sentinel, reference_ms=reference_ms)
+        known = [name for name in contexts if name in table.contexts]
+        sentinels = spread(known or contexts or [operators[0].key], SENTINELS)
+        references_ms = {name: table.contexts[name].latency_ms for name in sentinels if name in table.contexts}
+        phase = self._phases.run("operators", paths, sentinels=sentinels, references_ms=references_ms)
         for name, why in phase.refused.items():
             if name in contexts:
                 raise DeviceError(f"Runtime {self.identity.runtime}", f"must run {name}", came=f"it says: {why}")
             logger.warning("%s refuses %s: %s", self.identity.runtime, name, why)
         refused = {keys[name]: why for name, why in phase.refused.items()}
-        return self._noting(table, phase, sentinel, refused), phase.measurements
+        return self._noting(table, phase, sentinels, refused), phase.measurements
 
     def _measure_networks(
         self, table: LatencyTable, stage: str, architectures: Sequence[Architecture]
@@ -226,24 +231,37 @@ class Profiler:
         """The latencies of networks, at the speed of those that `table` knows; those that are refused are left out."""
         if not architectures:
             return table, {}
-        middle = median_network(self.space, without=table.refused)
-        sentinel = network_name(middle)
-        paths = self._models.networks([middle, *architectures], self.on_progress)
-        phase = self._phases.run(stage, paths, sentinel=sentinel, reference_ms=table.sentinels_ms.get(sentinel))
+        chosen = sentinel_networks(self.space, SENTINELS, without=table.refused)
+        sentinels = [network_name(one) for one in chosen]
+        paths = self._models.networks([*chosen, *architectures], self.on_progress)
+        references_ms = {name: table.sentinels_ms[name] for name in sentinels if name in table.sentinels_ms}
+        phase = self._phases.run(stage, paths, sentinels=sentinels, references_ms=references_ms)
         for name, why in phase.refused.items():
             logger.warning("%s refuses %s: %s", self.identity.runtime, name, why)
         names = {network_name(one): one for one in architectures}
         found = {names[name]: one for name, one in phase.measurements.items() if name in names}
-        return self._noting(table, phase, sentinel, {}), found
+        return self._noting(table, phase, sentinels, {}), found
 
     @staticmethod
-    def _noting(table: LatencyTable, phase: Phase, sentinel: str, refused: Mapping[Operator, str]) -> LatencyTable:
+    def _noting(
+        table: LatencyTable, phase: Phase, sentinels: Sequence[str], refused: Mapping[Operator, str]
+    ) -> LatencyTable:
         """`table` with what `phase` has seen besides latencies."""
         return replace(
             table,
             refused={**table.refused, **refused},
-            sentinels_ms={sentinel: phase.measurements[sentinel].latency_ms, **table.sentinels_ms},
+            sentinels_ms={**{one: phase.measurements[one].latency_ms for one in sentinels}, **table.sentinels_ms},
             flags=(*table.flags, *phase.flags),
+        )
+
+
+def check_precision(host: Host, device: Device, precision: str) -> None:
+    """Raises DeviceError where the runtime has no kernels of `precision`."""
+    if precision not in host.precisions:
+        raise DeviceError(
+            f"Runtime {device.runtimes[0]} on {device.name}",
+            f"must run {precision} models at their own speed",
+            came=f"it runs {', '.join(host.precisions)}",
         )
 
 
@@ -257,7 +275,8 @@ def _is_whole(table: LatencyTable, space: SearchSpace, calibration_networks: int
     return not missing and calibration_networks <= _proving(table)
 
 
-def _check_settings(precision: str, batch_size: int, carriers: int, calibration_networks: int, seed: int) -> None:
+def check_settings(precision: str, batch_size: int, carriers: int, calibration_networks: int, seed: int) -> None:
+    """Raises SettingsError, UnknownNameError where a setting is out of range."""
     if precision not in PRECISIONS:
         raise UnknownNameError("precision", precision, PRECISIONS)
     limits = {

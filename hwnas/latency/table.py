@@ -59,10 +59,10 @@ class MeasuredNetwork:
     Attributes:
         role: "carrier" where rows were fitted on it, "calibration" where not.
         choices: of its architecture.
-        found: its latency.
+        found: its latency, the mean of both measurements where there are two.
         sum_ms: the sum of its rows; of a carrier by rows that were fitted on the others.
         predicted_ms: the prediction without it: calibrated by the others where it is of the calibration.
-        again_ms: its latency measured a second time, None where it was not.
+        again_ms: its latency in the second measurement, None where there was one only.
     """
 
     role: Literal["carrier", "calibration"]

@@ -13,11 +13,10 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 
 from hwnas.reports.axes import Axis, FrontPlane, model_value, staircase
-from hwnas.reports.comparisons import Comparison
 from hwnas.reports.documents import EvaluationRecord, ModelRecord, ProgressRecord, Run
-from hwnas.reports.quantities import objective_title, scale_for, signed_percent, significant, with_half_width
+from hwnas.reports.quantities import objective_title, scale_for, significant, with_half_width
 
-__all__ = ["front_figure", "hypervolume_figure", "marker_diameter", "prediction_figure"]
+__all__ = ["badges", "empty_figure", "front_figure", "hypervolume_figure", "marker_diameter"]
 
 LARGEST_DIAMETER = 22.0
 SMALLEST_DIAMETER = 5.0
@@ -28,7 +27,7 @@ MAX_CHOICES_SHOWN = 60
 
 def front_figure(run: Run, plane: FrontPlane) -> go.Figure:
     """The front in `plane`: everything evaluated behind, the front as a staircase, the exported models as badges."""
-    figure = _empty_figure(plane.x.title, plane.y.title)
+    figure = empty_figure(plane.x.title, plane.y.title)
     figure.update_xaxes(**_axis_settings(plane.x))
     figure.update_yaxes(**_axis_settings(plane.y))
     on_front = {member.architecture for member in run.front}
@@ -40,44 +39,9 @@ def front_figure(run: Run, plane: FrontPlane) -> go.Figure:
     return figure
 
 
-def prediction_figure(comparisons: Sequence[Comparison]) -> go.Figure:
-    """Predicted against measured latency, with the line where they agree and the 95 % intervals measured."""
-    figure = _empty_figure("Predicted latency (ms)", "Measured latency (ms)")
-    ends = [end for item in comparisons for end in (item.predicted_ms, item.low_ms, item.high_ms)]
-    pad = 0.12 * ((max(ends) - min(ends)) or max(ends))
-    view = (max(0.0, min(ends) - pad), max(ends) + pad)
-    figure.update_xaxes(range=view)
-    figure.update_yaxes(range=view)
-    figure.add_scatter(
-        x=view,
-        y=view,
-        mode="lines",
-        line={"color": "var(--muted)", "width": 1.5, "dash": "dash"},
-        hoverinfo="skip",
-        name="prediction = measurement",
-        meta={"role": "agreement"},
-    )
-    figure.add_scatter(
-        x=[item.predicted_ms for item in comparisons],
-        y=[item.measured_ms for item in comparisons],
-        error_y={
-            "type": "data",
-            "array": [item.high_ms - item.measured_ms for item in comparisons],
-            "arrayminus": [item.measured_ms - item.low_ms for item in comparisons],
-            "color": "var(--winner)",
-            "thickness": 1.5,
-            "width": 5,
-        },
-        hovertext=[_comparison_hover(item) for item in comparisons],
-        name="exported model, with its 95% interval",
-        **_labelled_dots(comparisons),
-    )
-    return figure
-
-
 def hypervolume_figure(progress: Sequence[ProgressRecord]) -> go.Figure:
     """The hypervolume of the front against the number of evaluations made."""
-    figure = _empty_figure("Evaluations", "Hypervolume")
+    figure = empty_figure("Evaluations", "Hypervolume")
     figure.update_xaxes(rangemode="tozero")
     figure.add_scatter(
         x=[record.evaluations for record in progress],
@@ -100,7 +64,8 @@ def marker_diameter(value: float | None, largest: float) -> float:
     return max(SMALLEST_DIAMETER, LARGEST_DIAMETER * math.sqrt(value / largest))
 
 
-def _empty_figure(x_title: str, y_title: str) -> go.Figure:
+def empty_figure(x_title: str, y_title: str) -> go.Figure:
+    """A figure with the looks of all of them and nothing drawn; the y axis has its title above it."""
     axis = {
         "gridcolor": "var(--grid)",
         "linecolor": "var(--line)",
@@ -261,11 +226,11 @@ def _add_winners(figure: go.Figure, plane: FrontPlane, run: Run) -> None:
         y=[b * y.scale.factor for _, _, b in placed],
         hovertext=[_winner_hover(model, {x: a, y: b}) for model, a, b in placed],
         name="exported model, measured",
-        **_badges([model for model, *_ in placed]),
+        **badges([model for model, *_ in placed]),
     )
 
 
-def _badges(models: Sequence[ModelRecord]) -> dict[str, object]:
+def badges(models: Sequence[ModelRecord]) -> dict[str, object]:
     """The looks of exported models: a square with the model's number, which the table of models repeats."""
     return {
         "mode": "markers+text",
@@ -283,17 +248,6 @@ def _badges(models: Sequence[ModelRecord]) -> dict[str, object]:
         "hoverinfo": "text",
         "cliponaxis": False,
         "meta": {"role": "winner"},
-    }
-
-
-def _labelled_dots(comparisons: Sequence[Comparison]) -> dict[str, object]:
-    """Exported models as small dots, so that error bars stay in sight, with their number on the side off the line."""
-    return {
-        **_badges([item.model for item in comparisons]),
-        "marker": {"color": "var(--winner)", "size": 9, "line": {"color": "var(--surface)", "width": 1}},
-        "textposition": ["bottom right" if item.relative_error > 0 else "top left" for item in comparisons],
-        "textfont": {"color": "var(--winner)", "size": 13},
-        "meta": {"role": "point"},
     }
 
 
@@ -331,15 +285,6 @@ def _winner_hover(model: ModelRecord, values: Mapping[Axis, float]) -> str:
     if model.macs is not None:
         lines.append(f"MACs: {scale_for('MACs', [model.macs]).write(model.macs)}")
     return "<br>".join(lines + _wrapped(model.description))
-
-
-def _comparison_hover(item: Comparison) -> str:
-    return (
-        f"<b>{item.model.number} · {html.escape(item.model.name)}</b>"
-        f"<br>Predicted: {significant(item.predicted_ms)} ms"
-        f"<br>Measured: {with_half_width(item.measured_ms, item.low_ms, item.high_ms)} ms"
-        f"<br>Prediction off by {signed_percent(item.relative_error)}"
-    )
 
 
 def _progress_hover(record: ProgressRecord) -> str:

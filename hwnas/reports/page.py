@@ -14,10 +14,12 @@ from string import Template
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from hwnas.latency import LatencyTable
 from hwnas.reports.axes import FrontPlane, front_planes, primary_device
 from hwnas.reports.comparisons import Comparison, compare_latencies, median_error
 from hwnas.reports.documents import Run
-from hwnas.reports.figures import front_figure, hypervolume_figure, marker_diameter, prediction_figure
+from hwnas.reports.figures import front_figure, hypervolume_figure, marker_diameter
+from hwnas.reports.predictions import prediction_figure, proof_sentence
 from hwnas.reports.quantities import objective_title, scale_for, signed_percent, significant, wilson_interval
 from hwnas.reports.summary import summary_headline, summary_lead, summary_tiles
 from hwnas.reports.tables import front_table, model_table
@@ -25,12 +27,12 @@ from hwnas.reports.tables import front_table, model_table
 __all__ = ["compose_page"]
 
 
-def compose_page(run: Run) -> str:
-    """The whole HTML file for `run`, as text."""
+def compose_page(run: Run, tables: Mapping[str, LatencyTable | str] | None = None) -> str:
+    """The whole HTML file for `run`, as text; `tables` by device, or why there is none."""
     sections = [
         _section("front", "The front", _front_parts(run)),
         _section("models", "Exported models", _model_parts(run)),
-        _section("predictions", "Predicted against measured latency", _prediction_parts(run)),
+        _section("predictions", "Predicted against measured latency", _prediction_parts(run, tables or {})),
         _section("progress", "Progress of the search", _progress_parts(run)),
         _section("origin", "Where this comes from", _origin_parts(run)),
     ]
@@ -189,31 +191,40 @@ def _model_parts(run: Run) -> list[str]:
     return [*parts, model_table(run)]
 
 
-def _prediction_parts(run: Run) -> list[str]:
+def _prediction_parts(run: Run, tables: Mapping[str, LatencyTable | str]) -> list[str]:
     devices = run.verification.devices if run.verification is not None else ()
-    by_device = {device: compare_latencies(run.models, device) for device in devices}
-    by_device = {device: compared for device, compared in by_device.items() if compared}
-    if not by_device:
+    parts, absent = [], []
+    for number, device in enumerate(dict.fromkeys([*devices, *tables])):
+        compared, table = compare_latencies(run.models, device), tables.get(device)
+        proven = table if isinstance(table, LatencyTable) and table.networks else None
+        if isinstance(table, str):
+            absent.append(_paragraph(table, "missing"))
+        elif table is not None and proven is None:
+            absent.append(_paragraph(f"No networks were measured to prove the latency table of {device}.", "missing"))
+        if compared or proven is not None:
+            networks = "" if proven is None else f" and {len(proven.networks)} networks of its table"
+            label = f"Predicted against measured latency of {len(compared)} exported models{networks} on {device}."
+            figure, caption = prediction_figure(compared, proven), _prediction_caption(device, compared, proven)
+            drawing = _figure(f"prediction-{number}", figure, label=label, caption=caption, shape="square")
+            parts.append((f"<h3>On {html.escape(device)}</h3>", drawing))
+    if not parts:
         reason = "No exported model has both a predicted and a measured latency"
-        return [_paragraph(f"{reason}." if run.models else f"{reason} yet.", "missing")]
-    parts = []
-    for number, (device, compared) in enumerate(by_device.items()):
-        heading = f"<h3>On {html.escape(device)}</h3>" if len(by_device) > 1 else ""
-        figure = prediction_figure(compared)
-        label = f"Predicted against measured latency of {len(compared)} exported models on {device}."
-        caption = _prediction_caption(device, compared)
-        drawing = _figure(f"prediction-{number}", figure, label=label, caption=caption, shape="square")
-        parts.append(f"<div>{heading}{drawing}</div>")
-    return parts if len(parts) == 1 else [f'<div class="pair">{"".join(parts)}</div>']
+        return [_paragraph(f"{reason}." if run.models else f"{reason} yet.", "missing"), *absent]
+    drawn = [f"<div>{heading if len(parts) > 1 else ''}{drawing}</div>" for heading, drawing in parts]
+    return [*(drawn if len(drawn) == 1 else [f'<div class="pair">{"".join(drawn)}</div>']), *absent]
 
 
-def _prediction_caption(device: str, compared: Sequence[Comparison]) -> str:
-    worst = max(compared, key=lambda item: abs(item.relative_error))
-    models = "1 model" if len(compared) == 1 else f"{len(compared)} models"
-    return (
-        f"Median error {100 * median_error(compared):.1f}% over {models} on {device}; the worst is {worst.model.name}, "
-        f"off by {signed_percent(worst.relative_error)}. Below the dashed line the model is faster than predicted."
-    )
+def _prediction_caption(device: str, compared: Sequence[Comparison], table: LatencyTable | None) -> str:
+    sentences = []
+    if compared:
+        worst = max(compared, key=lambda item: abs(item.relative_error))
+        models = "1 model" if len(compared) == 1 else f"{len(compared)} models"
+        sentences.append(
+            f"Median error {100 * median_error(compared):.1f}% over {models} on {device}; the worst is "
+            f"{worst.model.name}, off by {signed_percent(worst.relative_error)}. "
+            "Below the dashed line the model is faster than predicted."
+        )
+    return " ".join([*sentences, *([] if table is None else [proof_sentence(table)])])
 
 
 def _progress_parts(run: Run) -> list[str]:

@@ -22,6 +22,7 @@ __all__ = [
     "Slot",
     "SuperNet",
     "Variable",
+    "find_space",
     "make_space",
 ]
 

@@ -17,6 +17,7 @@ SETTINGS = {
     "winners": 3,
     "finetune_epochs": 1,
     "training": {"epochs": 1, "batch_size": 128},
+    "calibration_networks": 3,
     "measurement": {"rounds": 5, "max_rounds": 5},
 }
 

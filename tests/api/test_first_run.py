@@ -25,7 +25,8 @@ def test_the_whole_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "winners": 2,
         "finetune_epochs": 0,
         "training": {"epochs": 1, "batch_size": 256, "random_subnets": 0},
-        "measurement": {"rounds": 5},
+        "calibration_networks": 3,
+        "measurement": {"rounds": 5, "seconds": 1},
     }
     monkeypatch.setattr(first_run, "read_settings", lambda _: dict(small))
     page = quickstart(tmp_path / "run")

@@ -17,6 +17,8 @@ def test_the_table_of_the_run_has_every_operator_with_all_samples(finished: Path
     space = MobileNetV3((1, 8, 8), 10, width_mult=0.1)
     assert table.missing(space.all_operators()) == []
     assert all(len(found.samples_ms) >= 5 for found in table.entries.values())
+    assert table.quality is not None
+    assert table.quality.networks == sum(one.role == "calibration" for one in table.networks) == 3
     assert table.fingerprint["runtime"] == "onnxruntime-cpu"
     assert table.fingerprint["num_threads"] == 1
     assert not list(tables.rglob("*.work"))

@@ -28,3 +28,19 @@ def test_a_run_without_a_front_is_refused(finished: Path, tmp_path: Path) -> Non
     (tmp_path / "run" / "front.json").unlink()
     with pytest.raises(RunError):
         report(tmp_path / "run")
+
+
+def test_the_networks_of_the_latency_table_are_shown_and_drawn(finished: Path) -> None:
+    page = (finished / "report.html").read_text()
+    assert "each left out of the fit that foretells it" in page
+    assert (finished / "predictions-local-cpu.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_table_that_is_gone_is_a_sentence(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    settings = tmp_path / "run" / "run.toml"
+    lines = [line for line in settings.read_text().splitlines() if not line.startswith("tables =")]
+    settings.write_text(f'tables = "{(tmp_path / "nowhere").as_posix()}"\n' + "\n".join(lines))
+    page = report(tmp_path / "run").read_text()
+    assert "The latency table of local-cpu is not shown." in page
+    assert "it does not exist" in page

@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,19 @@ from torch.utils.data import TensorDataset
 from hwnas.api import search, train
 from hwnas.api.run_folder import open_run
 from hwnas.api.searching import make_objectives
-from hwnas.errors import InfeasibleError, RunError, SettingsError, StoredFileError, TableError, UnknownNameError
+from hwnas.errors import (
+    InfeasibleError,
+    RunError,
+    SettingsError,
+    StoredFileError,
+    TableError,
+    TableMismatchError,
+    TableQualityError,
+    UnknownNameError,
+)
 from hwnas.files import exclusive
 from hwnas.front import non_dominated
+from hwnas.latency import load_table, save_table
 from hwnas.spaces import MobileNetV3
 from hwnas.strategies import NSGA2
 
@@ -104,12 +115,36 @@ def test_evaluations_of_another_table_are_refused(finished: Path, tables: Path, 
     other = tmp_path / "tables"
     shutil.copytree(tables, other)
     path = next(other.rglob("*.json"))
-    document = json.loads(path.read_text())
-    entry = document["entries"][0]
-    entry["latency_ms"] = entry["ci95_ms"][1] = entry["latency_ms"] + 1
-    path.write_text(json.dumps(document))
+    table = load_table(path)
+    operator, found = next(iter(table.entries.items()))
+    slower = replace(found, latency_ms=found.latency_ms + 1, ci95_ms=(found.ci95_ms[0], found.ci95_ms[1] + 1))
+    save_table(replace(table, entries={**table.entries, operator: slower}), path)
     with pytest.raises(RunError, match="operator_costs"):
         search(output=folder, tables=other, **SETTINGS)
+
+
+def test_a_table_of_too_low_a_quality_wants_force(finished: Path, tables: Path, tmp_path: Path) -> None:
+    other = tmp_path / "tables"
+    shutil.copytree(tables, other)
+    path = next(other.rglob("*.json"))
+    table = load_table(path)
+    assert table.quality is not None
+    poor = replace(table.quality, networks=10, calibrated=replace(table.quality.calibrated, spearman=0.4))
+    save_table(replace(table, quality=poor), path)
+    with pytest.raises(TableQualityError, match=r"Spearman 0\.40, below 0\.8.*--force"):
+        search(output=tmp_path / "run", tables=other, **SETTINGS)
+    assert len(search(output=tmp_path / "run", tables=other, force=True, **SETTINGS)) > 0
+
+
+def test_a_table_of_another_environment_wants_accept_stale(finished: Path, tables: Path, tmp_path: Path) -> None:
+    other = tmp_path / "tables"
+    shutil.copytree(tables, other)
+    path = next(other.rglob("*.json"))
+    table = load_table(path)
+    save_table(replace(table, fingerprint={**table.fingerprint, "governor": "powersave"}), path)
+    with pytest.raises(TableMismatchError, match=r"governor was powersave and is .*--accept-stale"):
+        search(output=tmp_path / "run", tables=other, **SETTINGS)
+    assert len(search(output=tmp_path / "run", tables=other, accept_stale=True, **SETTINGS)) > 0
 
 
 def test_bounds_are_kept(tables: Path, tmp_path: Path, finished: Path) -> None:
@@ -178,7 +213,7 @@ def test_unknown_names_name_the_nearest(setting: dict[str, object], said: str, t
         ({"training": {"epochs": "16"}}, "epochs"),
         ({"training": {"batch_size": 5000}}, "at most 1079"),
         ({"measurement": {"rounds": 0}}, "rounds"),
-        ({"measurement": {"quantile": 7.0}}, "quantile"),
+        ({"measurement": {"target": 7.0}}, "target"),
         ({"seed": 2**70}, "seed"),
         ({"image_size": 32}, "image_size"),
         ({"objectives": ["error", "error"]}, "stands twice"),

@@ -11,7 +11,8 @@ from hwnas.errors import SettingsError, StoredFileError, UnknownNameError
 
 
 def test_run_toml_holds_exactly_the_keywords_of_search() -> None:
-    keywords = set(inspect.signature(search).parameters) - {"output", "on_progress"}
+    of_this_call = {"output", "on_progress", "force", "accept_stale"}
+    keywords = set(inspect.signature(search).parameters) - of_this_call
     assert set(RunSettings.model_fields) == keywords
 
 

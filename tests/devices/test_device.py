@@ -1,10 +1,12 @@
 import os
+import re
+import textwrap
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from hwnas.devices import Device, device_folders, list_devices, load_device
-from hwnas.devices.runtimes.onnxruntime import OnnxRuntime
 from hwnas.errors import DeviceError, StoredFileError, UnknownNameError
 
 FULL = """
@@ -51,8 +53,14 @@ def test_a_device_file_can_be_named_by_its_path(write, tmp_path):
 
 def test_the_preferred_runtime_is_the_first(write):
     write('runtimes = ["onnxruntime-openvino", "onnxruntime-cpu"]')
-    assert isinstance(load_device("rpi4").runtime, OnnxRuntime)
-    assert load_device("rpi4").runtime.name == "onnxruntime-openvino"
+    assert load_device("rpi4").runtimes[0] == "onnxruntime-openvino"
+
+
+def test_another_runtime_goes_before_the_others(write):
+    write('runtimes = ["onnxruntime-openvino", "onnxruntime-cpu"]')
+    device = load_device("rpi4")
+    assert device.with_runtime("onnxruntime-cpu").runtimes == ("onnxruntime-cpu", "onnxruntime-openvino")
+    assert device.with_runtime("openvino-cpu").runtimes[0] == "openvino-cpu"
 
 
 def test_local_cpu_comes_with_hwnas(write):
@@ -123,7 +131,25 @@ def test_an_unknown_runtime_names_the_file_and_the_nearest_runtime(write):
         ("runtimes = [1]", "runtimes.0 must be usable, but input should be a valid string"),
         ("description = 3", "description must be usable, but input should be a valid string"),
         ('name = "rpi5"', "name must be 'rpi4', as its file is called, but it is 'rpi5'"),
-        ('address = "ssh://pi@rpi4"', 'address must be "local", the one address that this version reaches, but it is'),
+        (
+            'address = "telnet://rpi4"',
+            'address must be "local", "ssh://user@host" or "command:PROGRAM {model} {runs}", but',
+        ),
+        ('address = "local:1"', 'address must be "local", "ssh://user@host" or'),
+        ('address = ""', 'address must be "local", "ssh://user@host" or'),
+        ('address = "ssh://-x"', "address must name a host"),
+        ('address = "command:"', "address must name a program"),
+        ('python = "python3.12"', "python must stand beside an address \"ssh:…\", but the address is 'local'"),
+        ("ssh_options = []", 'ssh_options must stand beside an address "ssh:…"'),
+        ("timeout_s = 3", "timeout_s must stand beside an address \"command:…\", but the address is 'local'"),
+        ('address = "ssh://rpi4"\ntimeout_s = 3', 'timeout_s must stand beside an address "command:…"'),
+        ('address = "command:x"\npython = "y"', 'python must stand beside an address "ssh:…"'),
+        ('address = "ssh://rpi4"\npython = ""', "python must be usable, but string should"),
+        ('address = "ssh://rpi4"\npython = "-c reboot"', "python must be usable, but string should match"),
+        ('address = "ssh://rpi4"\nssh_options = "-v"', "ssh_options must be usable, but input should be a valid list"),
+        ('address = "command:x"\ntimeout_s = 0', "timeout_s must be usable, but input should be greater than 0"),
+        ('address = "command:x"\ntimeout_s = nan', "timeout_s must be usable"),
+        ('address = "command:x"\nruntimes = ["../x"]', "runtimes must be names of letters, digits and"),
     ],
 )
 def test_a_value_that_cannot_be_used_names_the_file_and_the_key(write, content, message):
@@ -140,6 +166,38 @@ def test_more_threads_than_cores(write, monkeypatch):
     write("num_threads = 5")
     with pytest.raises(DeviceError, match="num_threads must be at most 4, the cores of this machine, but it is 5"):
         load_device("rpi4")
+
+
+def test_a_device_that_is_reached_over_ssh(write, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    write('address = "ssh://pi@rpi4:2222"\nnum_threads = 4\npython = "venv/bin/python"\nssh_options = ["-i", "key"]')
+    found = load_device("rpi4")
+    assert found == Device(
+        "rpi4", "", "ssh://pi@rpi4:2222", ("onnxruntime-cpu",), 4, "venv/bin/python", ("-i", "key"), 120.0
+    )
+    assert found.scheme == "ssh"
+    write('address = "ssh://rpi4"\nruntimes = ["onnxruntime-cpuu"]')
+    with pytest.raises(UnknownNameError):
+        load_device("rpi4")
+
+
+def test_a_device_that_is_a_command(write):
+    write('address = "command:./bench.sh {model} {runs}"\ntimeout_s = 30', "phone")
+    found = load_device("phone")
+    assert (found.scheme, found.runtimes, found.timeout_s) == ("command", ("command",), 30.0)
+    write('address = "command:./bench.sh"\nruntimes = ["tflite-2.17_gpu"]', "phone")
+    assert load_device("phone").runtimes == ("tflite-2.17_gpu",)
+    write('address = "command:./bench.sh {modle}"', "phone")
+    with pytest.raises(UnknownNameError, match=r"phone\.toml: address: placeholder 'modle'"):
+        load_device("phone")
+
+
+@pytest.mark.parametrize("module", ["ssh", "command"])
+def test_the_examples_in_the_documentation_are_device_files(write, module):
+    text = import_module(f"hwnas.devices.hosts.{module}").__doc__
+    example = re.findall(r"::\n\n((?:    .*\n)+)", text)[0]
+    write(textwrap.dedent(example))
+    assert load_device("rpi4").scheme == module
 
 
 def test_a_device_file_that_is_not_toml(write):

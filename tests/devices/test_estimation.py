@@ -106,7 +106,7 @@ def test_a_slowdown_of_one_call_does_not_reach_into_the_next():
 
 def test_a_reference_ties_the_latencies_to_its_speed():
     visits = visits_of(20, rng=np.random.default_rng(6), noise=0.001, slow=lambda share: 1.07)
-    found = estimate(visits, sentinel="model3", reference_ms=TRUTH["model3"])
+    found = estimate(visits, references_ms={"model3": TRUTH["model3"]})
     assert found.measurements["model3"].latency_ms == pytest.approx(TRUTH["model3"], rel=1e-9)
     assert {name: one.latency_ms for name, one in found.measurements.items()} == pytest.approx(TRUTH, rel=2e-3)
     assert within(found) == 1
@@ -119,7 +119,7 @@ def test_a_reference_ties_the_latencies_to_its_speed():
 @pytest.mark.parametrize("factor", [0.96, 1.04])
 def test_a_speed_that_is_nearly_the_same_is_not_flagged(factor):
     visits = visits_of(20, rng=np.random.default_rng(7), noise=0, slow=lambda share: factor)
-    assert estimate(visits, sentinel="model3", reference_ms=TRUTH["model3"]).flags == ()
+    assert estimate(visits, references_ms={"model3": TRUTH["model3"]}).flags == ()
 
 
 def test_a_model_that_never_settles_is_flagged_with_its_spread():

@@ -33,7 +33,7 @@ def simulated(**how):
 
 
 def measured(host, plan=PLAN, models=MODELS, **how):
-    return measure(host, models, plan=plan, sentinel=SENTINEL, clock=host.clock, **how)
+    return measure(host, models, plan=plan, sentinels=[SENTINEL], clock=host.clock, **how)
 
 
 def errors(found, truth=TRUTH):
@@ -193,7 +193,7 @@ class TestReference:
         first = measured(simulated(noise=even(0.005), seed=1))
         reference_ms = first.measurements[SENTINEL].latency_ms
         slower = simulated(noise=even(0.005), slowdown=lambda name, now: 1.07, seed=2)
-        second = measured(slower, reference_ms=reference_ms)
+        second = measured(slower, references_ms={SENTINEL: reference_ms})
         assert second.measurements[SENTINEL].latency_ms == pytest.approx(reference_ms)
         assert errors(second, {name: one.latency_ms for name, one in first.measurements.items()}) == pytest.approx(
             dict.fromkeys(TRUTH, 0), abs=0.005

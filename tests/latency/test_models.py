@@ -10,7 +10,15 @@ from onnx.reference import ReferenceEvaluator
 
 from hwnas.errors import ExportError
 from hwnas.latency import models as module
-from hwnas.latency.models import MeasuredModels, choose_networks, context_name, median_network, network_name, sides_of
+from hwnas.latency.models import (
+    MeasuredModels,
+    choose_networks,
+    context_name,
+    network_name,
+    sentinel_networks,
+    sides_of,
+    spread,
+)
 from hwnas.spaces import MobileNetV3
 from hwnas.testing import ToySpace
 
@@ -215,15 +223,21 @@ class TestChoosing:
         assert choose_networks(space, 5, rng=np.random.default_rng(0), without=found) == []
         assert choose_networks(space, 0, rng=np.random.default_rng(0)) == []
 
-    def test_the_median_network_is_always_the_same_and_in_the_middle(self, space):
-        found = median_network(space)
-        assert found == median_network(ToySpace())
+    def test_sentinels_are_always_the_same_and_go_from_small_to_large(self, space):
+        found = sentinel_networks(space, 5)
+        assert found == sentinel_networks(ToySpace(), 5)
+        assert len(set(found)) == 5
         macs = {one: sum(space.counts[op].macs for op in space.operators(one)) for one in space.everything()}
-        assert 0.25 < np.mean([value < macs[found] for value in macs.values()]) < 0.75
+        assert [macs[one] for one in found] == sorted(macs[one] for one in found)
+        assert 0.25 < np.mean([value < macs[found[2]] for value in macs.values()]) < 0.75
 
-    def test_the_median_network_is_one_without_some_operators_where_there_is_one(self, space):
-        first = median_network(space)
-        block = next(one for one in space.operators(first) if one.kind == "mbconv")
-        found = median_network(space, without=[block])
-        assert block not in space.operators(found)
-        assert median_network(space, without=[space.all_operators()[0]]) == first, "all have the stem"
+    def test_sentinels_are_without_some_operators_where_there_are_such(self, space):
+        first = sentinel_networks(space, 3)
+        block = next(one for one in space.operators(first[1]) if one.kind == "mbconv")
+        found = sentinel_networks(space, 3, without=[block])
+        assert not any(block in space.operators(one) for one in found)
+        assert sentinel_networks(space, 3, without=[space.all_operators()[0]]) == first, "all have the stem"
+
+    def test_a_spread_is_even_and_leaves_the_ends_out(self):
+        assert spread(list(range(9)), 3) == [1, 4, 7]
+        assert spread(["a", "b"], 5) == ["a", "b"]

@@ -54,7 +54,7 @@ def holding(count):
 
 def test_a_phase_finds_latencies_and_keeps_every_visit(phases, models, journal):
     host = simulated(refuses=lambda path: "no" if path.stem == "model8" else None)
-    found = phases(host).run("networks", models, sentinel=SENTINEL)
+    found = phases(host).run("networks", models, sentinels=[SENTINEL], references_ms={})
     expected = {name: truth for name, truth in TRUTH.items() if name != "model8"}
     assert {name: one.latency_ms for name, one in found.measurements.items()} == pytest.approx(expected)
     assert (found.refused, found.flags) == ({"model8": "no"}, ())
@@ -69,7 +69,7 @@ def test_a_phase_finds_latencies_and_keeps_every_visit(phases, models, journal):
 @pytest.mark.parametrize(("room", "sizes"), [(9, [9]), (5, [5, 5]), (3, [3, 3, 3, 3]), (0, [2] * 8)])
 def test_models_are_measured_in_groups_that_memory_holds_with_the_sentinel_in_each(phases, models, room, sizes):
     host = simulated(conditions=holding(room))
-    found = phases(host).run("networks", models, sentinel=SENTINEL)
+    found = phases(host).run("networks", models, sentinels=[SENTINEL], references_ms={})
     groups = list(dict.fromkeys(frozenset(load) for load in host.loads))
     assert [len(group) for group in groups] == sizes
     assert all(SENTINEL in group for group in groups)
@@ -80,20 +80,20 @@ def test_groups_share_the_time_and_are_tied_by_the_sentinel(phases, models, plan
     """The machine gets slower from group to group; the latencies are those at the speed of the first."""
     host = simulated(conditions=holding(5))
     host._slowdown = lambda name, now: 1.0 if "model8" not in host._loaded_ms else 1.2
-    found = phases(host, plan=replace(plan, seconds=30)).run("networks", models, sentinel=SENTINEL)
+    found = phases(host, plan=replace(plan, seconds=30)).run("networks", models, sentinels=[SENTINEL], references_ms={})
     assert {name: one.latency_ms for name, one in found.measurements.items()} == pytest.approx(TRUTH, rel=1e-3)
     assert found.flags == ("networks 2/2: another speed: the sentinel took +20.0% against the earlier measurement",)
 
 
 def test_a_reference_is_that_of_all_groups(phases, models):
     host = simulated(conditions=holding(5), slowdown=lambda name, now: 1.5)
-    found = phases(host).run("networks", models, sentinel=SENTINEL, reference_ms=TRUTH[SENTINEL])
+    found = phases(host).run("networks", models, sentinels=[SENTINEL], references_ms={SENTINEL: TRUTH[SENTINEL]})
     assert {name: one.latency_ms for name, one in found.measurements.items()} == pytest.approx(TRUTH, rel=1e-3)
 
 
 def test_models_that_did_not_settle_are_counted(phases, models, plan, caplog):
     host = simulated(noise=lambda rng: 1 + 0.5 * rng.random())
-    found = phases(host, plan=replace(plan, seconds=0)).run("networks", models, sentinel=SENTINEL)
+    found = phases(host, plan=replace(plan, seconds=0)).run("networks", models, sentinels=[SENTINEL], references_ms={})
     assert found.flags[-1] == "networks: 9 of 9 models did not settle within ±1% in 4 rounds"
     assert found.flags[-1] in caplog.text
 
@@ -102,10 +102,10 @@ def test_models_that_did_not_settle_are_counted(phases, models, plan, caplog):
 def test_a_stopped_phase_is_gone_on_with(phases, models, journal, plan, room):
     stopped = simulated(conditions=holding(room), gone_after=50)
     with pytest.raises(DeviceError):
-        phases(stopped).run("networks", models, sentinel=SENTINEL)
+        phases(stopped).run("networks", models, sentinels=[SENTINEL], references_ms={})
     kept = lines_in(journal)[1:]
     assert kept
-    found = phases(simulated(conditions=holding(room))).run("networks", models, sentinel=SENTINEL)
+    found = phases(simulated(conditions=holding(room))).run("networks", models, sentinels=[SENTINEL], references_ms={})
     assert lines_in(journal)[1 : 1 + len(kept)] == kept
     for name, one in found.measurements.items():
         assert len(one.samples_ms) >= plan.rounds
@@ -117,13 +117,13 @@ def test_a_stopped_phase_is_gone_on_with(phases, models, journal, plan, room):
 def test_phases_do_not_count_for_each_other(phases, models, plan):
     host = simulated()
     both = phases(host)
-    both.run("first", models, sentinel=SENTINEL)
-    found = both.run("second", models, sentinel=SENTINEL)
+    both.run("first", models, sentinels=[SENTINEL], references_ms={})
+    found = both.run("second", models, sentinels=[SENTINEL], references_ms={})
     assert len(found.measurements["model0"].samples_ms) == plan.rounds
 
 
 def test_another_header_starts_afresh(phases, models, journal, caplog):
-    phases(simulated()).run("networks", models, sentinel=SENTINEL)
+    phases(simulated()).run("networks", models, sentinels=[SENTINEL], references_ms={})
     for name in ("old.onnx", ".lock"):
         (journal.parent / name).write_text("")
     phases(simulated(), header={"of": "another"})
@@ -134,7 +134,7 @@ def test_another_header_starts_afresh(phases, models, journal, caplog):
 
 
 def test_a_torn_last_line_costs_one_visit(phases, models, journal, caplog):
-    phases(simulated()).run("networks", models, sentinel=SENTINEL)
+    phases(simulated()).run("networks", models, sentinels=[SENTINEL], references_ms={})
     before = lines_in(journal)
     journal.write_bytes(journal.read_bytes()[:-7])
     phases(simulated())
@@ -158,7 +158,7 @@ def test_a_torn_last_line_costs_one_visit(phases, models, journal, caplog):
     ids=str,
 )
 def test_a_line_that_is_no_visit_is_named(phases, models, journal, change):
-    phases(simulated()).run("networks", models, sentinel=SENTINEL)
+    phases(simulated()).run("networks", models, sentinels=[SENTINEL], references_ms={})
     lines = lines_in(journal)
     lines[4].update(change)
     journal.write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -3,9 +3,8 @@ import math
 import pytest
 
 from hwnas.reports.axes import front_planes
-from hwnas.reports.comparisons import compare_latencies
 from hwnas.reports.documents import load_run
-from hwnas.reports.figures import front_figure, hypervolume_figure, marker_diameter, prediction_figure
+from hwnas.reports.figures import front_figure, hypervolume_figure, marker_diameter
 
 
 def traces(figure):
@@ -76,18 +75,6 @@ def test_points_without_one_of_the_two_values_are_left_out(run_folder):
     assert "winner" not in drawn
 
 
-def test_predictions_carry_their_intervals(run_folder):
-    compared = compare_latencies(load_run(run_folder.write()).models, "rpi4")
-    drawn = traces(prediction_figure(compared))
-    point, line = drawn["point"], drawn["agreement"]
-    assert list(point.x) == [1.9, 3.1, 5.8]
-    for index, model in enumerate(run_folder.models):
-        low, high = model["latency"]["rpi4"]["measured_ci95_ms"]
-        assert point.y[index] - point.error_y.arrayminus[index] == pytest.approx(low)
-        assert point.y[index] + point.error_y.array[index] == pytest.approx(high)
-    assert list(line.x) == list(line.y)
-
-
 def test_hypervolume_over_evaluations(run_folder):
     figure = hypervolume_figure(load_run(run_folder.write()).progress)
     assert list(figure.data[0].x) == [2, 5]
@@ -98,7 +85,6 @@ def test_every_colour_is_looked_up_so_that_dark_pages_are_dark(run_folder):
     run = load_run(run_folder.write())
     figures = [
         front_figure(run, front_planes(run)[0]),
-        prediction_figure(compare_latencies(run.models, "rpi4")),
         hypervolume_figure(run.progress),
     ]
     for figure in figures:

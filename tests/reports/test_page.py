@@ -219,3 +219,37 @@ def test_settings_and_environment_are_shown(run_folder):
     assert run_folder.settings in text
     for word in ("onnxruntime", "1.31.1", "AMD EPYC", "1 × loss became NaN"):
         assert word in text
+
+
+def test_networks_of_the_tables_are_drawn_beside_the_models(run_folder, proven_table, bare_table):
+    tables = {
+        "local-cpu": proven_table,
+        "rpi4": bare_table,
+        "board": proven_table,
+        "tpu": "The table of <tpu> is not there.",
+    }
+    page = Page(compose_page(load_run(run_folder.write()), tables).replace(get_plotlyjs(), ""))
+    assert page.broken == []
+    roles = [[trace["meta"]["role"] for trace in spec["data"]] for spec in page.specs if spec["data"][0]["x"]]
+    predictions = [one for one in roles if "agreement" in one]
+    assert predictions == [
+        ["band", "agreement", "calibration", "point"],
+        ["agreement", "point"],
+        ["band", "agreement", "calibration"],  # a device without exported models
+    ]
+    assert page.headings.count("On board") == 1
+    assert page.text.count("On 12 networks, each left out of the fit that foretells it") == 2
+    assert "No networks were measured to prove the latency table of rpi4." in page.text
+    assert "The table of <tpu> is not there." in page.text
+
+
+def test_before_the_export_the_networks_are_shown_alone(run_folder, proven_table):
+    run_folder.verification = None
+    page = Page(compose_page(load_run(run_folder.write()), {"local-cpu": proven_table}).replace(get_plotlyjs(), ""))
+    assert "No exported model has both" not in page.text
+    assert any(trace["meta"]["role"] == "calibration" for spec in page.specs for trace in spec["data"])
+
+
+def test_pictures_lie_beside_the_report(run_folder, proven_table, bare_table):
+    write_report(run_folder.write(), {"local-cpu": proven_table, "rpi4": bare_table, "tpu": "There is none."})
+    assert [path.name for path in run_folder.path.glob("*.png")] == ["predictions-local-cpu.png"]

@@ -1,12 +1,16 @@
 """What a host must do: hold loaded models on a device, and time visits to them."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from typing import Self  # the agent runs this file on Python 3.10, which has no Self
+
     from hwnas.devices.device import Device
 
 __all__ = ["Host", "HostFactory", "Visit"]
@@ -16,7 +20,10 @@ Visit = tuple[str, int]
 
 
 class Host(ABC):
-    """A device that was reached, with one of its runtimes. Use it in a `with` block."""
+    """A device that was reached, with one of its runtimes. Use it in a `with` block.
+
+    Finish an iterator, or drop it, before the next call: what was not taken of it by then is lost.
+    """
 
     def __enter__(self) -> Self:
         return self
@@ -64,7 +71,7 @@ class Host(ABC):
             For each visit its samples in ms.
 
         Raises:
-            DeviceError: the device cannot be reached any more, or a model fails.
+            DeviceError: the device cannot be reached any more, or a model fails or is not loaded.
         """
 
     @abstractmethod

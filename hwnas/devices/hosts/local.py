@@ -1,10 +1,12 @@
 """This machine as a host: its runtimes are called in this process, on pinned cores."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from hwnas.devices.environment import conditions, fingerprint
 from hwnas.devices.hosts.host import Host, Visit
@@ -12,6 +14,8 @@ from hwnas.devices.runtimes import Runtime, Session, find_runtime
 from hwnas.errors import DeviceError, MissingRuntimeError
 
 if TYPE_CHECKING:
+    from typing import Self  # the agent runs this file on Python 3.10, which has no Self
+
     from hwnas.devices.device import Device
 
 __all__ = ["LocalHost", "pinned"]
@@ -37,7 +41,7 @@ class LocalHost(Host):
         self._cores = self._stack.enter_context(pinned(num_threads))
 
     @classmethod
-    def reach(cls, device: "Device") -> Self:
+    def reach(cls, device: Device) -> Self:
         """This machine with the preferred runtime of `device`."""
         runtime = find_runtime(device.runtimes[0], where=f"device {device.name!r}")
         return cls(runtime, num_threads=device.num_threads)
@@ -57,13 +61,15 @@ class LocalHost(Host):
         return fingerprint(self._runtime, num_threads=self._num_threads)
 
     def conditions(self) -> dict[str, Any]:
-        """This machine's at this moment, and the cores that are pinned."""
-        return {**conditions(), "pinned_cores": None if self._cores is None else list(self._cores)}
+        """This machine's at this moment, the cores that are pinned, and what the loaded models' sessions tell."""
+        told = {name: value for session in self._sessions.values() for name, value in session.properties.items()}
+        return {**conditions(), "pinned_cores": None if self._cores is None else list(self._cores), **told}
 
     def load(self, models: Mapping[str, Path]) -> Iterator[tuple[str, str | None]]:
         """Loads models into this process; see Host."""
         for name, path in models.items():
             refusal = None
+            self._sessions.pop(name, None)
             try:
                 session = self._runtime.load(path, num_threads=self._num_threads)
                 session.time_ms(1)
@@ -77,7 +83,9 @@ class LocalHost(Host):
     def visit(self, visits: Sequence[Visit]) -> Iterator[list[float]]:
         """Runs models in this process; see Host."""
         for name, runs in visits:
-            session = self._sessions[name]
+            session = self._sessions.get(name)
+            if session is None:
+                raise DeviceError(f"Model {name!r}", "must be loaded before it is visited")
             try:
                 session.time_ms(1)
                 samples = session.time_ms(runs)

@@ -103,6 +103,8 @@ class OnnxRuntime(Runtime):
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.log_severity_level = QUIET
+        # threads that spin after a run would take the cores of the next model's run: hundreds are loaded at once
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         try:
             provider = (self._provider + SUFFIX, self._provider_options(num_threads))
             session = onnxruntime.InferenceSession(str(onnx_path), options, providers=[provider])

@@ -1,0 +1,16 @@
+"""Arguments that are more than one word or number."""
+
+import pytest
+
+from hwnas.cli.arguments import parse_options, parse_shape
+from hwnas.errors import SettingsError
+
+
+def test_shapes_and_options() -> None:
+    assert parse_shape("1x28x28") == (1, 28, 28)
+    assert parse_options(["width_mult=0.5", "a=3"]) == {"width_mult": 0.5, "a": 3}
+    for wrong in ("", "3x224", "3x224x-1", "axbxc"):
+        with pytest.raises(SettingsError):
+            parse_shape(wrong)
+    with pytest.raises(SettingsError, match=r"such as width_mult=0\.5"):
+        parse_options(["width_mult"])

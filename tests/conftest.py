@@ -1,0 +1,54 @@
+"""A latency table that several parts show, check and draw: made-up costs, and networks that nearly take their sum."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hwnas.devices import Measurement
+from hwnas.latency import LatencyTable, TableIdentity, save_table, table_path
+from hwnas.latency.costing import with_calibration
+from hwnas.spaces import MobileNetV3
+
+
+@pytest.fixture(scope="session")
+def small_space() -> MobileNetV3:
+    """A small MobileNetV3."""
+    return MobileNetV3((3, 32, 32), 10, width_mult=0.25)
+
+
+@pytest.fixture(scope="session")
+def bare_table(small_space: MobileNetV3, tmp_path_factory: pytest.TempPathFactory) -> LatencyTable:
+    """A whole table of `small_space` without networks, stored where hwnas stores it."""
+    identity = TableIdentity("board", "onnxruntime-cpu", "fp32", 1, 1, small_space.name, small_space.input_shape)
+    entries = {}
+    for operator in small_space.all_operators():
+        cost = 0.01 + small_space.counts[operator].macs / 1e8
+        entries[operator] = Measurement(cost, (0.99 * cost, 1.01 * cost), ((cost,),))
+    fingerprint = {"cpu": "a processor", "cores": 4, "governor": None}
+    table = LatencyTable(identity, fingerprint, entries, flags=("operators: the machine drifted",))
+    return save_table(table, table_path(tmp_path_factory.mktemp("tables"), identity, small_space))
+
+
+@pytest.fixture(scope="session")
+def proven_table(bare_table: LatencyTable, small_space: MobileNetV3) -> LatencyTable:
+    """`bare_table`, calibrated by twelve networks that take 1.1 times the sum of their rows and 0.2 ms, within 1 %."""
+    rng = np.random.default_rng(3)
+    networks, again = {}, {}
+    for architecture in small_space.architectures(small_space.sample_choices(12, rng=rng)):
+        rows = sum(bare_table.entries[operator].latency_ms for operator in small_space.operators(architecture))
+        for measured in (networks, again):
+            latency = (1.1 * rows + 0.2) * (1 + 0.005 * rng.uniform(-1, 1))
+            measured[architecture] = Measurement(latency, (0.995 * latency, 1.005 * latency), ((latency,),))
+    return with_calibration(bare_table, small_space, networks, again=again)
+
+
+@pytest.fixture
+def stored_tables(
+    bare_table: LatencyTable, proven_table: LatencyTable, small_space: MobileNetV3, tmp_path: Path
+) -> Path:
+    """A folder of tables: `proven_table` as board/…, `bare_table` as other/…."""
+    folder = tmp_path / "latency_tables"
+    for name, table in (("board", proven_table), ("other", bare_table)):
+        save_table(table, table_path(folder, table.identity, small_space).parents[1] / name / bare_table.path.name)  # type: ignore[union-attr]
+    return folder
