@@ -273,9 +273,8 @@ def test_a_table_with_rows_missing_says_how_many(finished: Path, tables: Path, t
     shutil.copytree(finished, folder)
     shutil.copytree(tables, tmp_path / "tables")
     path = next((tmp_path / "tables").rglob("*.json"))
-    document = json.loads(path.read_text())
-    document["entries"] = document["entries"][5:]
-    path.write_text(json.dumps(document))
+    table = load_table(path)
+    save_table(replace(table, entries=dict(list(table.entries.items())[5:])), path)
     run = open_run(folder)
     run.settings = run.settings.model_copy(update={"tables": str(tmp_path / "tables")})
     with pytest.raises(TableError, match=r"5 are missing.*hwnas profile local-cpu"):
