@@ -7,7 +7,7 @@ samples lie in a journal beside the table until the table is whole, so that a st
 
 import logging
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -34,6 +34,8 @@ CARRIERS: Final = 40
 JOURNAL_VERSION: Final = 2
 MAX_BATCH: Final = 4096
 MAX_NETWORKS: Final = 10_000
+ENDS_FROM: Final = 5
+"""Calibration networks from which on the smallest and the largest network are among them."""
 TRIED: Final = 8
 """How many networks are drawn for each wanted one where the runtime refuses operators."""
 
@@ -137,7 +139,7 @@ class Profiler:
             operators = [one for one in operators if one not in table.refused]
         wanted = calibration_networks if calibration_networks > _proving(table) else 0
         fitted = [self.space.architecture(one.choices) for one in table.networks if one.role == "carrier"]
-        calibrating = self._draw(table, wanted, 1, fitted)
+        calibrating = self._draw(table, wanted, 1, fitted, with_ends=wanted >= ENDS_FROM)
         if len(calibrating) < wanted:
             logger.warning("%d networks to calibrate on were found, not %d", len(calibrating), wanted)
         carrying = self._draw(table, 0 if table.entries else carriers, 0, calibrating)
@@ -189,9 +191,18 @@ class Profiler:
         )
 
     def _draw(
-        self, table: LatencyTable, count: int, stream: int, without: Iterable[Architecture]
+        self,
+        table: LatencyTable,
+        count: int,
+        stream: int,
+        without: Collection[Architecture],
+        *,
+        with_ends: bool = False,
     ) -> list[Architecture]:
-        """Networks in which no operator occurs that the runtime refuses; none where no sentinel is free of them either."""
+        """Networks in which no operator occurs that the runtime refuses; none where no sentinel is free of them either.
+
+        `with_ends`: the smallest and the largest are among them, since searches end there and random networks do not.
+        """
         sentinels = sentinel_networks(self.space, SENTINELS, without=table.refused)
         if not count or not all(self._runs(table, one) for one in sentinels):
             return []
@@ -201,7 +212,9 @@ class Profiler:
             rng=np.random.default_rng([self.seed, stream]),
             without=[*without, *sentinels],
         )
-        return [one for one in drawn if self._runs(table, one)][:count]
+        ends = [self.space.smallest(), self.space.largest()] if with_ends else []
+        listed = dict.fromkeys([*(one for one in ends if one not in without and one not in sentinels), *drawn])
+        return [one for one in listed if self._runs(table, one)][:count]
 
     def _runs(self, table: LatencyTable, architecture: Architecture) -> bool:
         return not table.refused.keys() & set(self.space.operators(architecture))

@@ -87,6 +87,7 @@ class TestFresh:
             role: {one.choices for one in table.networks if one.role == role} for role in ("carrier", "calibration")
         }
         assert {role: len(found) for role, found in roles.items()} == {"carrier": 20, "calibration": 10}
+        assert {space.smallest().choices, space.largest().choices} <= roles["calibration"], "searches end there"
         assert not roles["carrier"] & roles["calibration"]
         sentinels = {one.choices for one in sentinel_networks(space, SENTINELS)}
         assert not sentinels & (roles["carrier"] | roles["calibration"])
