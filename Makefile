@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DEVELOPING := $(VENV)/.developing
 
 .DEFAULT_GOAL := help
 .PHONY: help quickstart test check clean
@@ -14,10 +15,10 @@ help:  ## Show this list
 quickstart: $(READY)  ## Measure this machine, search, and export checked models, in a few minutes
 	$(BIN)/hwnas quickstart --output runs/quickstart
 
-test: $(READY)  ## Run the tests
+test: $(DEVELOPING)  ## Run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not device and not gpu" -n auto --maxprocesses 4 --dist loadfile
 
-check: $(READY)  ## Formatting, lint, types and the layers
+check: $(DEVELOPING)  ## Formatting, lint, types and the layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -30,5 +31,9 @@ $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hwnas needs Python 3.11 or newer: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(DEVELOPING): $(READY)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
