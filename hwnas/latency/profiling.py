@@ -87,6 +87,12 @@ def profile_space(
         fingerprint = host.fingerprint()
         if known is not None and not accept_stale:
             known.check_fingerprint(fingerprint)
+        if known is not None and _is_whole(known, space, calibration_networks):
+            logger.info("Nothing to measure: %s has all %d operators", path, len(known.entries))
+            return known
+        if known is not None and (changes := known.changes(fingerprint)):
+            flag = f"measured in part in another environment: {', '.join(changes)}"
+            known = replace(known, flags=tuple(dict.fromkeys((*known.flags, flag))))
         work = Profiler(device, space, identity, host, fingerprint, path, plan or MeasurementPlan(), seed, on_progress)
         with exclusive(work.folder):
             table = work.extend(known, carriers, calibration_networks)
@@ -129,9 +135,6 @@ class Profiler:
         """`known` with the rows and the calibration that it lacks, stored."""
         table = known or LatencyTable(self.identity, self.fingerprint, {})
         operators = [one for one in table.missing(self.space.all_operators()) if one not in table.refused]
-        if _is_whole(table, self.space, calibration_networks):
-            logger.info("Nothing to measure: %s has all %d operators", self.path, len(table.entries))
-            return table
         self._open(operators, carriers, calibration_networks)
         measured: Mapping[str, Measurement] = {}
         if operators:

@@ -182,6 +182,19 @@ class TestIncremental:
             profile(carriers=0)
         assert host.visited == []
         assert profile(carriers=0, accept_stale=True) == table
+        mixed = profile(carriers=0, calibration_networks=4, accept_stale=True)
+        assert "measured in part in another environment: runtime_version was 1.0 and is 2.0" in mixed.flags
+
+    def test_nothing_to_do_leaves_what_a_stopped_calibration_has_measured(self, connected, profile, path):
+        connected()
+        table = profile(carriers=4)
+        connected(gone_after=40)
+        with pytest.raises(DeviceError):
+            profile(carriers=4, calibration_networks=6)
+        kept = (path.with_suffix(".work") / "samples.jsonl").read_bytes()
+        connected()
+        assert profile(carriers=4) == table
+        assert (path.with_suffix(".work") / "samples.jsonl").read_bytes() == kept
 
     def test_a_table_of_something_else_is_not_touched(self, connected, profile, device, space, path, plan):
         connected()

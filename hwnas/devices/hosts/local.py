@@ -91,7 +91,7 @@ class LocalHost(Host):
                 samples = session.time_ms(runs)
             except DeviceError:
                 raise
-            except Exception as error:
+            except Exception as error:  # as when it first runs
                 raise DeviceError(
                     f"Runtime {self._runtime.name}", f"must run {name}", came=f"it says: {_first_line(error)}"
                 ) from error

@@ -239,7 +239,7 @@ class SSHHost(Host):
             connection.greet(patience_s=GREETING_S)
             answers = connection.ask("open", self._open_fields, patience_s=PATIENCE_S["open"])
             opened = self._checked(next(answers, None))
-        except BaseException:
+        except BaseException:  # also when it is interrupted: no ssh is to be left behind
             connection.end()
             raise
         self._opened, self._connection = opened, connection

@@ -153,7 +153,7 @@ class BrowserPage:
         try:
             self._wait(self._start(browser), START_SECONDS)
             isolated = self.call("start", num_threads, must=f"start in {browser}", seconds=START_SECONDS)
-        except Exception as error:
+        except Exception as error:  # whatever Playwright raises, no browser is to be left behind
             self.close()
             if isinstance(error, DeviceError):
                 raise
@@ -208,9 +208,8 @@ class BrowserPage:
         """
         if not ALL_CORES or (cores := os.sched_getaffinity(0)) == self._cores:
             return
-        with contextlib.suppress(
-            Exception
-        ):  # a container may forbid it; a lost page is told of by the call that follows
+        # a container may forbid it; a lost page is told of by the call that follows
+        with contextlib.suppress(Exception):
             for process in self._wait(self._renderers(), CLOSE_SECONDS):
                 for thread in Path(f"/proc/{process}/task").iterdir():
                     if thread.name == str(process) or "Worker" in (thread / "comm").read_text(encoding="utf-8"):
