@@ -6,6 +6,7 @@ The tree::
     ├── UnknownNameError        a device, space, strategy, objective, data set or key that does not exist
     ├── SettingsError           a setting whose value cannot be used
     ├── ArchitectureError       choices that the space does not have
+    ├── SpaceError              a space that is not what it says, or does not allow what is asked of it
     ├── DeviceError             a device that cannot be used as its file says
     │   └── MissingRuntimeError a runtime whose library is not installed
     ├── TableError              a latency table that does not answer the question asked
@@ -36,6 +37,7 @@ __all__ = [
     "MissingRuntimeError",
     "RunError",
     "SettingsError",
+    "SpaceError",
     "StoredFileError",
     "TableError",
     "TableIncompleteError",
@@ -99,6 +101,10 @@ class SettingsError(HwnasError):
 
 class ArchitectureError(HwnasError):
     """Choices that the space does not have."""
+
+
+class SpaceError(HwnasError):
+    """A search space that is not what it says, or does not allow what is asked of it."""
 
 
 class DeviceError(HwnasError):

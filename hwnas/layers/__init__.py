@@ -1,6 +1,21 @@
 """Plain torch modules: fixed layers, and elastic ones that hold many fixed layers in shared weights."""
 
-from hwnas.layers.elastic import Elastic, ElasticMBConv, Fixed
+from hwnas.layers.choice import Choice
+from hwnas.layers.elastic import Elastic, ElasticMBConv, Fixed, Sortable
 from hwnas.layers.mbconv import ACTIVATIONS, Classifier, ConvBNAct, MBConv, SqueezeExcite
+from hwnas.layers.norm import BatchNorm2d, synchronize
 
-__all__ = ["ACTIVATIONS", "Classifier", "ConvBNAct", "Elastic", "ElasticMBConv", "Fixed", "MBConv", "SqueezeExcite"]
+__all__ = [
+    "ACTIVATIONS",
+    "BatchNorm2d",
+    "Choice",
+    "Classifier",
+    "ConvBNAct",
+    "Elastic",
+    "ElasticMBConv",
+    "Fixed",
+    "MBConv",
+    "Sortable",
+    "SqueezeExcite",
+    "synchronize",
+]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from hwnas.layers.mbconv import ConvBNAct, MBConv, SqueezeExcite
 
-__all__ = ["Elastic", "ElasticMBConv", "Fixed"]
+__all__ = ["Elastic", "ElasticMBConv", "Fixed", "Sortable"]
 
 
 @runtime_checkable
@@ -28,6 +28,14 @@ class Elastic(Protocol):
 
     def extract(self, attributes: Mapping[str, int | str]) -> nn.Module:
         """The fixed layer that has these keyword arguments, with its own copy of the shared weights."""
+
+
+@runtime_checkable
+class Sortable(Protocol):
+    """What an elastic layer can do whose first channels are those that a narrower layer keeps."""
+
+    def sort_channels(self) -> None:
+        """Puts its inner channels in the order of their importance; what the layer does stays the same."""
 
 
 class Fixed(nn.Module):
@@ -116,6 +124,29 @@ class ElasticMBConv(nn.Module):
         y = _conv_bn_act(widest.project, y, widest.project.conv.weight[:, :mid], self.out_channels)
         return x_BCHW + y if widest.has_skip else y
 
+    @torch.no_grad()
+    def sort_channels(self) -> None:
+        """Orders the channels of the depthwise convolution by the sum of the weights that read them, largest first.
+
+        So the channels that narrower layers keep are the important ones (Once-for-All, Cai et al., ICLR 2020). In
+        evaluation, and for the widest layer, the function stays the same.
+        """
+        widest = self.widest
+        if widest.expand is None:
+            return  # the channels are those that come in
+        order = widest.project.conv.weight.abs().sum((0, 2, 3)).argsort(descending=True)
+        for part in (widest.expand, widest.depthwise):
+            for value in (part.conv.weight, *part.bn.state_dict().values()):
+                if value.ndim:
+                    value.copy_(value[order].clone())
+        widest.project.conv.weight.copy_(widest.project.conv.weight[:, order].clone())
+        if widest.squeeze_excite is not None:
+            reduce, expand = widest.squeeze_excite.reduce, widest.squeeze_excite.expand
+            reduce.weight.copy_(reduce.weight[:, order].clone())
+            expand.weight.copy_(expand.weight[order].clone())
+            if expand.bias is not None:
+                expand.bias.copy_(expand.bias[order].clone())
+
     def extract(self, attributes: Mapping[str, int | str]) -> MBConv:
         """The MBConv with these attributes and its own copy of the shared weights and statistics."""
         mid, kernel, squeezed = (int(attributes[key]) for key in ("mid_channels", "kernel_size", "se_channels"))
@@ -149,20 +180,7 @@ def _centre(weight: Tensor, kernel_size: int) -> Tensor:
 def _conv_bn_act(layer: ConvBNAct, x_BCHW: Tensor, weight: Tensor, channels: int, groups: int = 1) -> Tensor:
     """`layer` with `weight` in place of its own and only its first `channels` of batch norm."""
     y = nn.functional.conv2d(x_BCHW, weight, None, layer.conv.stride, weight.shape[-1] // 2, groups=groups)
-    bn = layer.bn
-    if bn.running_mean is None or bn.running_var is None or bn.momentum is None:
-        raise RuntimeError("an elastic batch norm keeps running statistics with a momentum")
-    y = nn.functional.batch_norm(
-        y,
-        bn.running_mean[:channels],
-        bn.running_var[:channels],
-        bn.weight[:channels],
-        bn.bias[:channels],
-        bn.training,
-        bn.momentum,
-        bn.eps,
-    )
-    out: Tensor = layer.act(y)
+    out: Tensor = layer.act(layer.bn.narrowed(y, channels))
     return out
 
 

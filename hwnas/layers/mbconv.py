@@ -8,6 +8,8 @@ from typing import Final
 
 from torch import Tensor, nn
 
+from hwnas.layers.norm import BatchNorm2d
+
 __all__ = ["ACTIVATIONS", "Classifier", "ConvBNAct", "MBConv", "SqueezeExcite"]
 
 ACTIVATIONS: Final[dict[str, Callable[[], nn.Module]]] = {
@@ -43,7 +45,7 @@ class ConvBNAct(nn.Module):
         self.conv = nn.Conv2d(
             in_channels, out_channels, kernel_size, stride, kernel_size // 2, groups=groups, bias=False
         )
-        self.bn = nn.BatchNorm2d(out_channels)
+        self.bn = BatchNorm2d(out_channels)
         self.act = ACTIVATIONS[activation]()
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out")
 

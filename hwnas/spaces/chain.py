@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from hwnas.errors import SpaceError
 from hwnas.layers import Elastic
 from hwnas.spaces.architecture import Architecture, Operator, Variable
 from hwnas.spaces.search_space import IntArray, SuperNet
@@ -30,16 +31,22 @@ class Slot:
     """One place of a chain.
 
     Attributes:
-        operators: the operator for each combination of the options of `variables`, the last variable fastest.
+        operators: the operator for each combination of the options of `variables`, the last variable fastest; None
+            where nothing runs, as for a skip.
         variables: positions of the variables that choose the operator; none where there is no choice.
         depth_variable: position of the variable that decides whether the slot runs; None: it always does.
         min_depth_choice: the slot runs where the depth variable's choice is at least this.
     """
 
-    operators: tuple[Operator, ...]
+    operators: tuple[Operator | None, ...]
     variables: tuple[int, ...] = ()
     depth_variable: int | None = None
     min_depth_choice: int = 0
+
+    @property
+    def present(self) -> tuple[Operator, ...]:
+        """The operators without None."""
+        return tuple(operator for operator in self.operators if operator is not None)
 
 
 class Chain:
@@ -53,14 +60,15 @@ class Chain:
     def __init__(self, variables: Sequence[Variable], slots: Sequence[Slot]) -> None:
         self.variables = tuple(variables)
         self.slots = tuple(slots)
-        self.all_operators = tuple(dict.fromkeys(operator for slot in self.slots for operator in slot.operators))
+        self.all_operators = tuple(dict.fromkeys(operator for slot in self.slots for operator in slot.present))
 
     @cached_property
     def _positions(self) -> list[npt.NDArray[np.int32]]:
         """For each slot, where its operators stand in `all_operators`, an absent operator behind the last."""
-        position = {operator: index for index, operator in enumerate(self.all_operators)}
+        position: dict[Operator | None, int] = {one: index for index, one in enumerate(self.all_operators)}
+        position[None] = len(self.all_operators)
         return [
-            np.array([*(position[operator] for operator in slot.operators), len(position)], dtype=np.int32)
+            np.array([position[operator] for operator in (*slot.operators, None)], dtype=np.int32)
             for slot in self.slots
         ]
 
@@ -110,9 +118,9 @@ class Chain:
         choices_NV = np.array([architecture.choices])
         found = []
         for index, slot in enumerate(self.slots):
-            combination = int(self.combinations(slot, choices_NV)[0])
-            if combination < len(slot.operators):
-                found.append((index, slot.operators[combination]))
+            operator = (*slot.operators, None)[int(self.combinations(slot, choices_NV)[0])]
+            if operator is not None:
+                found.append((index, operator))
         return found
 
     def canonicalize(self, choices_NV: IntArray) -> IntArray:
@@ -126,6 +134,33 @@ class Chain:
                 read_N |= choices_NV[:, depth_variable] >= min_depth_choice
             canonical_NV[~read_N, variable] = 0
         return canonical_NV
+
+    def probabilities(self, slot: Slot, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+        """How likely a slot's operators are where each variable's options are drawn independently.
+
+        Args:
+            slot: of this chain.
+            weights: for each variable the probability of each option, (options,).
+
+        Returns:
+            Of each of `slot.operators`, (combinations,); and that the slot runs at all, a scalar, None where it always does.
+        """
+        probability_C = torch.ones(1, device=weights[0].device, dtype=weights[0].dtype)
+        for variable in slot.variables:
+            probability_C = (probability_C[:, None] * weights[variable]).flatten()
+        if slot.depth_variable is None or slot.min_depth_choice == 0:
+            return probability_C, None
+        return probability_C, weights[slot.depth_variable][slot.min_depth_choice :].sum()
+
+    def expected_cost(self, weights: Sequence[Tensor], cost: Tensor) -> Tensor:
+        """See SearchSpace.expected_cost."""
+        padded = torch.cat([cost, cost.new_zeros(1)])
+        total = cost.new_zeros(())
+        for slot, positions in zip(self.slots, self._positions, strict=True):
+            probability_C, runs = self.probabilities(slot, weights)
+            expected = (probability_C * padded[torch.as_tensor(positions[:-1], device=cost.device)]).sum()
+            total = total + (expected if runs is None else runs * expected)
+        return total
 
     @cached_property
     def _readers(self) -> dict[int, tuple[bool, list[tuple[int, int]]]]:
@@ -157,6 +192,7 @@ class ChainSuperNet(SuperNet):
         self._assemble = assemble
         self.slots = nn.ModuleList(layer(slot) for slot in chain.slots)
         self._active = list(range(len(chain.slots)))
+        self._mixture: list[Tensor] | None = None
 
     def _elastic(self, index: int) -> Elastic:
         layer = self.slots[index]
@@ -170,12 +206,67 @@ class ChainSuperNet(SuperNet):
         for index, operator in running:
             self._elastic(index).activate(operator.attributes)
         self._active = [index for index, _ in running]
+        self._mixture = None
+
+    def mix(self, weights: Sequence[Tensor]) -> None:
+        """See SuperNet.mix: the output of a slot is the sum of its operators' outputs, each by the product of the weights.
+
+        An operator whose weight is 0 without a gradient is not run.
+
+        Raises:
+            SpaceError: not one weight for each option of each variable.
+        """
+        for variable, weight in itertools.zip_longest(self._chain.variables, weights):
+            options = 0 if variable is None else len(variable.options)
+            if weight is None or weight.shape != (options,):
+                raise SpaceError(
+                    f"The weights of {'a variable too many' if variable is None else variable.name}",
+                    f"must be of shape ({options},)",
+                    came="none came" if weight is None else f"their shape is {tuple(weight.shape)}",
+                )
+        self._mixture = list(weights)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Images (B, C, H, W) -> logits (B, num_classes) by the active path."""
-        for index in self._active:
-            x_BCHW = self.slots[index](x_BCHW)
+        """Images (B, C, H, W) -> logits (B, num_classes) by the active path, or by all that are mixed.
+
+        Raises:
+            SpaceError: mixed outputs are of different shapes.
+        """
+        if self._mixture is None:
+            for index in self._active:
+                x_BCHW = self.slots[index](x_BCHW)
+            return x_BCHW
+        for index in range(len(self.slots)):
+            x_BCHW = self._mixed(index, x_BCHW, self._mixture)
         return x_BCHW
+
+    def _mixed(self, index: int, x_BCHW: Tensor, weights: Sequence[Tensor]) -> Tensor:
+        slot = self._chain.slots[index]
+        probability_C, runs = self._chain.probabilities(slot, weights)
+        outputs = [] if runs is None else [(1 - runs, x_BCHW)]
+        for combination, operator in enumerate(slot.operators):
+            weight = probability_C[combination] if runs is None else runs * probability_C[combination]
+            if not weight.requires_grad and weight == 0:
+                continue
+            if operator is not None:
+                self._elastic(index).activate(operator.attributes)
+            outputs.append((weight, x_BCHW if operator is None else self.slots[index](x_BCHW)))
+        shapes = {tuple(output.shape[1:]) for _, output in outputs}
+        if len(shapes) > 1:
+            deciding = [*slot.variables, *([] if slot.depth_variable is None else [slot.depth_variable])]
+            names = ", ".join(self._chain.variables[one].name for one in deciding)
+            raise SpaceError(
+                f"Place {index} of the network, which {names} decide",
+                "must give outputs of one shape to be mixed",
+                came=" and ".join(str(shape) for shape in sorted(shapes)) + " came",
+                do="Leave these variables one option each, or train by another method",
+            )
+        if len(outputs) == 1:
+            return outputs[0][1]
+        mixed = outputs[0][0] * outputs[0][1]
+        for weight, output in outputs[1:]:
+            mixed = mixed + weight * output
+        return mixed
 
     @torch.no_grad()
     def subnet(self, architecture: Architecture) -> nn.Module:

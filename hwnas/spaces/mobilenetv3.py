@@ -132,7 +132,7 @@ class MobileNetV3(SearchSpace):
         return ChainSuperNet(self._chain, self._elastic_layer, self.assemble)
 
     def _elastic_layer(self, slot: Slot) -> nn.Module:
-        widest = slot.operators[-1]
+        widest = slot.present[-1]
         if not slot.variables:
             return Fixed(self.build_operator(widest))
         make_elastic: Callable[..., nn.Module] = ElasticMBConv

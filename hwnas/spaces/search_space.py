@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from hwnas.errors import ArchitectureError
+from hwnas.errors import ArchitectureError, SpaceError
 from hwnas.spaces.architecture import Architecture, Operator, Variable, invalid_choices
 from hwnas.spaces.counting import OperatorCounts, count
 
@@ -32,6 +32,20 @@ class SuperNet(nn.Module, ABC):
     @abstractmethod
     def activate(self, architecture: Architecture) -> None:
         """Makes `forward` run the path of `architecture`."""
+
+    def mix(self, weights: Sequence[Tensor]) -> None:
+        """Makes `forward` run all architectures at once, the outputs of every decision summed by weight.
+
+        Args:
+            weights: for each variable of the space a weight for each option, (options,); those of one variable sum to 1.
+                Gradients flow back to them. With one option of each at 1 it is that architecture.
+
+        Raises:
+            SpaceError: the space's decisions cannot be mixed.
+        """
+        raise SpaceError(
+            type(self).__name__, f"must write `mix` for weights of {len(weights)} variables", came="it does not"
+        )
 
     @abstractmethod
     def subnet(self, architecture: Architecture) -> nn.Module:
@@ -124,6 +138,22 @@ class SearchSpace(ABC):
         """
         indices_NL = self.operator_indices(choices_NV)
         return [np.append(cost, 0.0)[indices_NL].sum(axis=1) for cost in costs]
+
+    def expected_cost(self, weights: Sequence[Tensor], cost: Tensor) -> Tensor:
+        """The mean cost of architectures whose options are drawn independently, a scalar with gradients for the weights.
+
+        Args:
+            weights: for each variable the probability of each option, (options,).
+            cost: of each of `all_operators()`.
+
+        Raises:
+            SpaceError: the space does not say how its operators depend on its variables.
+        """
+        raise SpaceError(
+            f"The space {self.name}",
+            f"must write `expected_cost` to weigh {len(cost)} operators by {len(weights)} variables",
+            came="it does not",
+        )
 
     def build_operator(self, operator: Operator) -> nn.Module:
         """A new layer for `operator` with random weights."""

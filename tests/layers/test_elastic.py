@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hwnas.layers import ConvBNAct, Elastic, ElasticMBConv, Fixed, MBConv
+from hwnas.layers import ConvBNAct, Elastic, ElasticMBConv, Fixed, MBConv, Sortable
 
 IN_CHANNELS = 4
 KERNELS = (3, 5, 7)
@@ -198,3 +198,27 @@ def test_elastic_layers_are_told_from_plain_ones() -> None:
     assert isinstance(make(), Elastic)
     assert isinstance(Fixed(nn.Identity()), Elastic)
     assert not isinstance(MBConv(4, 4, mid_channels=8, kernel_size=3), Elastic)
+
+
+@pytest.mark.parametrize("squeeze", [False, True])
+def test_sorting_channels_keeps_the_widest_function_and_puts_the_important_first(squeeze: bool) -> None:
+    layer = make(squeeze=squeeze)
+    layer.activate(attributes(5, max(MIDS), squeeze))
+    before = layer(images())
+    narrow = attributes(5, 8, squeeze)
+    layer.activate(narrow)
+    narrow_before = layer(images())
+    assert isinstance(layer, Sortable)
+    layer.sort_channels()
+    importance = layer.widest.project.conv.weight.abs().sum((0, 2, 3))
+    assert torch.equal(importance, importance.sort(descending=True).values)
+    assert not torch.allclose(layer(images()), narrow_before)
+    layer.activate(attributes(5, max(MIDS), squeeze))
+    torch.testing.assert_close(layer(images()), before)
+
+
+def test_channels_that_come_in_are_not_sorted() -> None:
+    layer = ElasticMBConv(IN_CHANNELS, IN_CHANNELS, mid_channels=IN_CHANNELS, kernel_size=3)
+    before = copy.deepcopy(layer.state_dict())
+    layer.sort_channels()
+    assert all(torch.equal(layer.state_dict()[name], value) for name, value in before.items())

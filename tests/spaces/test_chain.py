@@ -1,6 +1,9 @@
 """A chain's one description, against a walk written by hand."""
 
+import dataclasses
 import itertools
+from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from hwnas.errors import SpaceError
 from hwnas.layers import Fixed
 from hwnas.spaces import Architecture, Chain, ChainSuperNet, Operator, Slot, Variable
 from hwnas.spaces.chain import option_product
@@ -144,3 +148,119 @@ def test_a_layer_that_is_not_elastic_is_refused() -> None:
     supernet = ChainSuperNet(CHAIN, lambda slot: nn.Identity(), lambda modules: nn.Sequential(*modules))
     with pytest.raises(TypeError, match="slot 0 must have activate and extract"):
         supernet.activate(Architecture("s", (0, 0, 0, 0)))
+
+
+# a choice between a skip and two operators, a choice of two, and a depth
+MIXED_VARIABLES = (Variable("which", ("skip", "b", "c")), Variable("other", ("a", "d")), Variable("depth", (0, 1)))
+MIXED = Chain(MIXED_VARIABLES, (Slot((None, B, C), (0,)), Slot((A, D), (1,), 2, 1), Slot((A,))))
+
+
+class Scale(nn.Module):
+    """Elastic: multiplies by the number of the active kind."""
+
+    numbers: ClassVar = {"a": 2.0, "b": 3.0, "c": 5.0, "d": 7.0}
+
+    def __init__(self, slot: Slot) -> None:
+        super().__init__()
+        self.kinds = [one.kind for one in slot.operators if one is not None]
+
+    def activate(self, attributes: Mapping[str, int | str]) -> None:
+        self.kind = str(attributes["kind"])
+
+    def extract(self, attributes: Mapping[str, int | str]) -> nn.Module:
+        raise NotImplementedError
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert self.kind in self.kinds
+        return x * self.numbers[self.kind]
+
+
+@pytest.fixture
+def mixable() -> ChainSuperNet:
+    kinds = [
+        dataclasses.replace(
+            slot,
+            operators=tuple(
+                None if one is None else Operator(one.kind, one.input_shape, {"kind": one.kind})
+                for one in slot.operators
+            ),
+        )
+        for slot in MIXED.slots
+    ]
+    return ChainSuperNet(Chain(MIXED_VARIABLES, kinds), Scale, lambda modules: nn.Sequential(*modules))
+
+
+def test_nothing_runs_where_the_operator_is_none() -> None:
+    assert MIXED.all_operators == (B, C, A, D)
+    assert MIXED.operators(Architecture("s", (0, 1, 0))) == (A,)
+    assert MIXED.operators(Architecture("s", (1, 1, 1))) == (B, D, A)
+    assert MIXED.operator_indices(np.array([[0, 1, 0], [2, 0, 1]])).tolist() == [[4, 4, 2], [1, 2, 2]]
+    assert MIXED.total_costs(np.array([[0, 1, 0], [2, 0, 1]]), [np.array([1.0, 10, 100, 1000])])[0].tolist() == [
+        100,
+        210,
+    ]
+
+
+@pytest.mark.parametrize("choices", list(itertools.product(range(3), range(2), range(2))))
+def test_mixing_with_all_weight_on_one_option_is_to_activate_it(
+    mixable: ChainSuperNet, choices: tuple[int, ...]
+) -> None:
+    weights = [
+        nn.functional.one_hot(torch.tensor(choice), len(variable.options)).float()
+        for variable, choice in zip(MIXED_VARIABLES, choices, strict=True)
+    ]
+    x = torch.ones(2, 3)
+    mixable.activate(Architecture("s", choices))
+    active = mixable(x)
+    mixable.mix(weights)
+    assert torch.equal(mixable(x), active)
+    mixable.mix([weight.requires_grad_() for weight in weights])  # runs every option, those of weight 0 too
+    assert torch.equal(mixable(x), active)
+    mixable.activate(Architecture("s", choices))
+    assert torch.equal(mixable(x), active)
+
+
+def test_outputs_are_mixed_by_weight_and_gradients_flow_back(mixable: ChainSuperNet) -> None:
+    which, other, depth = (torch.tensor(one, requires_grad=True) for one in ([0.2, 0.3, 0.5], [0.25, 0.75], [0.4, 0.6]))
+    mixable.mix([which, other, depth])
+    out = mixable(torch.ones(()))
+    first, second = 0.2 * 1 + 0.3 * 3 + 0.5 * 5, 0.25 * 2 + 0.75 * 7
+    assert out.item() == pytest.approx(first * (0.4 + 0.6 * second) * 2)
+    out.backward()
+    assert which.grad is not None
+    assert which.grad.tolist() == pytest.approx([factor * (0.4 + 0.6 * second) * 2 for factor in (1, 3, 5)])
+
+
+def test_the_expected_cost_is_the_mean_over_architectures() -> None:
+    rng = np.random.default_rng(5)
+    for chain in (CHAIN, MIXED):
+        weights = [torch.from_numpy(rng.dirichlet(np.ones(len(variable.options)))) for variable in chain.variables]
+        cost = rng.random(len(chain.all_operators))
+        every = np.array(list(itertools.product(*(range(len(variable.options)) for variable in chain.variables))))
+        chances = np.prod([weight.numpy()[column] for weight, column in zip(weights, every.T, strict=True)], axis=0)
+        expected = float(chances @ chain.total_costs(every, [cost])[0])
+        assert chain.expected_cost(weights, torch.from_numpy(cost)).item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [((3, 2), "depth must be of shape"), ((3, 3, 2), r"other must be of shape \(2,\)"), ((3, 2, 2, 2), "too many")],
+)
+def test_weights_that_do_not_fit_the_variables_are_an_error(
+    mixable: ChainSuperNet, shapes: tuple[int, ...], message: str
+) -> None:
+    with pytest.raises(SpaceError, match=message):
+        mixable.mix([torch.ones(shape) / shape for shape in shapes])
+
+
+def test_outputs_of_different_shapes_cannot_be_mixed() -> None:
+    class Narrowing(Scale):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x[:, : 1 if self.kind == "b" else 2]
+
+    slot = Slot((Operator("b", (2,), {"kind": "b"}), Operator("c", (2,), {"kind": "c"})), (0,))
+    chain = Chain((Variable("width", (1, 2)),), (slot,))
+    supernet = ChainSuperNet(chain, Narrowing, lambda modules: nn.Sequential(*modules))
+    supernet.mix([torch.tensor([0.5, 0.5])])
+    with pytest.raises(SpaceError, match="which width decide must give outputs of one shape"):
+        supernet(torch.ones(2, 3))
