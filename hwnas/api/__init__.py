@@ -6,8 +6,9 @@ from hwnas.api.listing import list_devices, list_runtimes, list_spaces
 from hwnas.api.profiling import profile
 from hwnas.api.reporting import report
 from hwnas.api.run_folder import open_run
-from hwnas.api.searching import search, search_run, train, train_run
+from hwnas.api.searching import search, search_run
 from hwnas.api.tables import describe_table, diff_tables, import_table, open_table, plot_table, validate_table
+from hwnas.api.training import train, train_run
 from hwnas.api.verification import verify
 from hwnas.api.winners import export
 

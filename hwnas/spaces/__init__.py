@@ -6,7 +6,7 @@ from typing import Any, Final
 from hwnas.errors import SettingsError
 from hwnas.plugins import check_options, find_member
 from hwnas.spaces.architecture import Architecture, Operator, Variable
-from hwnas.spaces.chain import Chain, ChainSuperNet, Slot
+from hwnas.spaces.chain import Chain, ChainSpace, ChainSuperNet, Slot
 from hwnas.spaces.mobilenetv3 import MobileNetV3
 from hwnas.spaces.search_space import IntArray, SearchSpace, SuperNet
 
@@ -14,6 +14,7 @@ __all__ = [
     "SPACES",
     "Architecture",
     "Chain",
+    "ChainSpace",
     "ChainSuperNet",
     "IntArray",
     "MobileNetV3",
