@@ -43,7 +43,7 @@ def train_one_of_two(rank, folder, space, data, settings):
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     with joined(torch.device("cpu")) as processes:
         training = supernet_training(space, data, settings, processes=processes)
-        training.run()
+        training.run(until=2)
     torch.save(training.trained().state_dict(), f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
@@ -56,7 +56,7 @@ def test_two_processes_are_as_one_on_the_same_batches(space, data, tmp_path, met
     assert all(torch.equal(first[name], second[name]) for name in first)
     alone = supernet_training(space, data, settings)
     untrained = {name: value.clone() for name, value in alone.network.state_dict().items()}
-    alone.run()
+    alone.run(until=2)
     moved = 0
     for name, expected in alone.trained().state_dict().items():
         torch.testing.assert_close(first[name], expected, rtol=1e-3, atol=1e-4, msg=name)

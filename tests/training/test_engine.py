@@ -195,10 +195,11 @@ def test_progress_tells_epoch_loss_and_accuracy(data):
 
 
 def test_the_callers_random_numbers_are_left_alone(data):
+    training = Training(Linear(), data, replace(FULL, accumulation=1), Plain())
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    trained(data, replace(FULL, accumulation=1))
+    training.run()
     assert torch.equal(torch.rand(3), expected)
 
 
