@@ -2,8 +2,10 @@
 
 from hwnas.layers.choice import Choice
 from hwnas.layers.elastic import Elastic, ElasticMBConv, Fixed, Sortable
+from hwnas.layers.grouped_mbconv import GroupedMBConv
 from hwnas.layers.mbconv import ACTIVATIONS, Classifier, ConvBNAct, MBConv, SqueezeExcite
 from hwnas.layers.norm import BatchNorm2d, synchronize
+from hwnas.layers.pooled_classifier import PooledClassifier
 
 __all__ = [
     "ACTIVATIONS",
@@ -14,7 +16,9 @@ __all__ = [
     "Elastic",
     "ElasticMBConv",
     "Fixed",
+    "GroupedMBConv",
     "MBConv",
+    "PooledClassifier",
     "Sortable",
     "SqueezeExcite",
     "synchronize",

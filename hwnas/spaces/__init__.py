@@ -7,7 +7,9 @@ from hwnas.errors import SettingsError
 from hwnas.plugins import check_options, find_member
 from hwnas.spaces.architecture import Architecture, Operator, Variable
 from hwnas.spaces.chain import Chain, ChainSpace, ChainSuperNet, Slot
+from hwnas.spaces.fbnet import FBNet
 from hwnas.spaces.mobilenetv3 import MobileNetV3
+from hwnas.spaces.nas_bench_macro import NASBenchMacro
 from hwnas.spaces.search_space import IntArray, SearchSpace, SuperNet
 
 __all__ = [
@@ -16,8 +18,10 @@ __all__ = [
     "Chain",
     "ChainSpace",
     "ChainSuperNet",
+    "FBNet",
     "IntArray",
     "MobileNetV3",
+    "NASBenchMacro",
     "Operator",
     "SearchSpace",
     "Slot",
@@ -28,7 +32,9 @@ __all__ = [
 ]
 
 SPACES: Final[dict[str, type[SearchSpace]]] = {
+    "fbnet": FBNet,
     "mobilenetv3": MobileNetV3,
+    "nas_bench_macro": NASBenchMacro,
 }
 """The built-in spaces by name. Plug-ins add theirs through the entry-point group "hwnas.spaces"."""
 

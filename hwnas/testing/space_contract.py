@@ -125,7 +125,9 @@ class SpaceContract:
     def test_encodings_of_one_network_are_one_architecture(
         self, space: SearchSpace, architectures: list[Architecture]
     ) -> None:
-        """What changes no operator changes no canonical choice: else a search would score one network twice."""
+        """A change of one variable that changes no operator changes no canonical choice: a search would score one
+        network twice. (Two changes may: a skip here or there is one network, and two paths of the supernet.)
+        """
         for architecture in architectures[: 2 + self.num_networks]:
             walks = {space.operators(one) for one in space.neighbors(architecture)}
             assert space.operators(architecture) not in walks
@@ -513,8 +515,8 @@ def randomize(supernet: SuperNet, space: SearchSpace, *, seed: int) -> None:
     for layer in norms:
         layer.momentum = 1.0
     supernet.train()
-    for architecture in (space.smallest(), space.largest()):
-        supernet.activate(architecture)
+    for option in range(int(space.num_options_V.max())):  # from the smallest to the largest, every option once
+        supernet.activate(space.architecture(np.minimum(option, space.num_options_V - 1)))
         supernet(_images(space, 16))
     for layer, momentum in zip(norms, momenta, strict=True):
         layer.momentum = momentum
