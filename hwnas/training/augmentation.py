@@ -14,8 +14,12 @@ from torch import Tensor, nn
 
 from hwnas.training.settings import TrainingSettings
 
-__all__ = ["augment", "shifted", "targets"]
+__all__ = ["augment", "resized", "shifted", "targets"]
 
+GROWTH: Final = 0.75
+"""The share of the training over which images grow to their own resolution."""
+
+RESOLUTION_STEP: Final = 4
 GROUP: Final = 8
 """Neighbouring images that RandAugment treats alike: its operations are chosen a group at a time."""
 
@@ -79,6 +83,18 @@ def _rand_augmented(images_BCHW: Tensor, *, seed: int, first: int) -> Tensor:
             position = end
     augmented_BCHW = torch.cat(out)
     return augmented_BCHW if images_BCHW.dtype == torch.uint8 else augmented_BCHW.to(images_BCHW.dtype) / 255
+
+
+def resized(x_BCHW: Tensor, settings: TrainingSettings, progress: float) -> Tensor:
+    """Images shrunk to the resolution that `settings` want when `progress` of the training, from 0 to 1, is done."""
+    share = settings.first_resolution + (1 - settings.first_resolution) * min(1.0, progress / GROWTH)
+    sides = [
+        min(side, max(RESOLUTION_STEP, round(side * share / RESOLUTION_STEP) * RESOLUTION_STEP))
+        for side in x_BCHW.shape[2:]
+    ]
+    if sides == list(x_BCHW.shape[2:]):
+        return x_BCHW
+    return nn.functional.interpolate(x_BCHW, sides, mode="bilinear", antialias=True)
 
 
 def targets(

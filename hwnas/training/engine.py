@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from hwnas.errors import SettingsError, TrainingError
 from hwnas.layers import Elastic, synchronize
 from hwnas.progress import OnProgress, silent
-from hwnas.training.augmentation import augment, targets
+from hwnas.training.augmentation import augment, resized, targets
 from hwnas.training.checkpoint import check_identity, read_checkpoint, write_checkpoint
 from hwnas.training.data import ImageData, Part, split_part
 from hwnas.training.distributed import Processes
@@ -170,7 +170,7 @@ class Training:
             group["lr"] = self.settings.learning_rate_at(self.steps_done / self.steps_per_epoch)
         batch_size = self.settings.batch_size
         indices_B = self._order(len(self._part), epoch)[number * batch_size : (number + 1) * batch_size]
-        x_BCHW, target_BK = self._batch(self._part, indices_B, seed)
+        x_BCHW, target_BK = self._batch(self._part, indices_B, progress, seed)
         self._optimizer.zero_grad(set_to_none=True)
         parts = self.settings.accumulation
         for x_bCHW, target_bK in zip(x_BCHW.chunk(parts), target_BK.chunk(parts), strict=True):
@@ -281,7 +281,7 @@ class Training:
         return Step(
             x_BCHW,
             target_BK,
-            None if self._held is None else lambda: self._held_out_batch(seed),
+            None if self._held is None else lambda: self._held_out_batch(progress, seed),
             np.random.default_rng(seed),
             progress,
             self._autocast,
@@ -289,14 +289,15 @@ class Training:
             self.processes.average_gradients,
         )
 
-    def _held_out_batch(self, seed: int) -> tuple[Tensor, Tensor]:
+    def _held_out_batch(self, progress: float, seed: int) -> tuple[Tensor, Tensor]:
         if self._held is None:
             raise RuntimeError("the method holds nothing out")
         generator = torch.Generator().manual_seed(seed + 1)
         size = min(self.settings.batch_size, len(self._held) // self.processes.count * self.processes.count)
-        return self._batch(self._held, torch.randperm(len(self._held), generator=generator)[:size], seed + 1)
+        indices_B = torch.randperm(len(self._held), generator=generator)[:size]
+        return self._batch(self._held, indices_B, progress, seed + 1)
 
-    def _batch(self, part: Part, indices_B: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    def _batch(self, part: Part, indices_B: Tensor, progress: float, seed: int) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed(seed)
         rows = self.processes.rows(len(indices_B))
         own = part.select(indices_B[rows])
@@ -308,7 +309,7 @@ class Training:
             rows=rows,
             total=len(indices_B),
         )
-        x_BCHW = self._data.normalized(images_BCHW, self.device)
+        x_BCHW = resized(self._data.normalized(images_BCHW, self.device), self.settings, progress)
         labels_B = own.labels_N.to(self.device)
         return targets(x_BCHW, labels_B, self.settings, num_classes=self._data.num_classes, generator=generator)
 
