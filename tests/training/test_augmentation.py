@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from hwnas.training import TrainingSettings
-from hwnas.training.augmentation import augment, shifted, targets
+from hwnas.training.augmentation import augment, resized, shifted, targets
 
 
 def generator(seed=0):
@@ -96,3 +96,13 @@ def test_with_both_on_each_batch_is_mixed_by_one_of_them():
         mixed, _ = targets(images, torch.arange(8) % 2, settings, num_classes=2, generator=generator(seed))
         kinds.add("cutmix" if set(mixed.unique().tolist()) <= {0.0, 1.0} else "mixup")
     assert kinds == {"mixup", "cutmix"}
+
+
+def test_images_grow_to_their_own_resolution():
+    x = torch.rand(2, 3, 32, 24)
+    settings = TrainingSettings(first_resolution=0.5)
+    sides = [tuple(resized(x, settings, progress).shape[2:]) for progress in (0.0, 0.375, 0.75, 1.0)]
+    assert sides == [(16, 12), (24, 16), (32, 24), (32, 24)]
+    assert resized(x, settings, 0.8) is x
+    assert resized(x, TrainingSettings(), 0.0) is x
+    torch.testing.assert_close(resized(torch.ones(1, 1, 32, 32), settings, 0.0), torch.ones(1, 1, 16, 16))
