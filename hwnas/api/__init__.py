@@ -1,6 +1,7 @@
 """The verbs: profile, adapt, train, search, export, verify, report, quickstart, and those of tables as data."""
 
 from hwnas.api.adaptation import adapt
+from hwnas.api.auditing import audit
 from hwnas.api.first_run import quickstart
 from hwnas.api.listing import list_devices, list_runtimes, list_spaces
 from hwnas.api.profiling import profile
@@ -8,12 +9,13 @@ from hwnas.api.reporting import report
 from hwnas.api.run_folder import open_run
 from hwnas.api.searching import search, search_run
 from hwnas.api.tables import describe_table, diff_tables, import_table, open_table, plot_table, validate_table
-from hwnas.api.training import train, train_run
+from hwnas.api.training import train, train_architecture, train_run
 from hwnas.api.verification import verify
 from hwnas.api.winners import export
 
 __all__ = [
     "adapt",
+    "audit",
     "describe_table",
     "diff_tables",
     "export",
@@ -30,6 +32,7 @@ __all__ = [
     "search",
     "search_run",
     "train",
+    "train_architecture",
     "train_run",
     "validate_table",
     "verify",

@@ -55,6 +55,7 @@ class RunFolder:
     manifest: Path = field(init=False)
     verification: Path = field(init=False)
     report: Path = field(init=False)
+    audit: Path = field(init=False)
 
     def __post_init__(self) -> None:
         self.run_toml = self.path / "run.toml"
@@ -66,6 +67,7 @@ class RunFolder:
         self.manifest = self.models / "models.json"
         self.verification = self.path / "verification.json"
         self.report = self.path / "report.html"
+        self.audit = self.path / "audit.json"
 
     @cached_property
     def data(self) -> ImageData:

@@ -42,6 +42,7 @@ __all__ = [
     "find_architecture",
     "train",
     "train_alone",
+    "train_architecture",
     "train_run",
     "training_method",
 ]
@@ -53,7 +54,7 @@ def train(
     run: str | Path,
     *,
     architecture: str | Architecture | None = None,
-    start: Start | None = None,
+    start: str | None = None,
     epochs: int | None = None,
     distillation: float | None = None,
     space: SearchSpace | None = None,
@@ -79,14 +80,14 @@ def train(
         HwnasError: see `hwnas.errors`.
     """
     folder = open_run(run, space=space, data=data)
-    if architecture is None:
-        for name, value in (("start", start), ("epochs", epochs), ("distillation", distillation)):
-            if value is not None:
-                raise SettingsError(name, "must be left out unless an architecture is trained", came=f"{value} came")
-        return train_run(folder, on_progress=on_progress)
-    chosen = find_architecture(folder, architecture) if isinstance(architecture, str) else architecture
-    own = AloneSettings.of(folder, start=start, epochs=epochs, distillation=distillation)
-    return _train_architecture(folder, chosen, own, on_progress)
+    if architecture is not None:
+        return train_architecture(
+            folder, architecture, start=start, epochs=epochs, distillation=distillation, on_progress=on_progress
+        )
+    for name, value in (("start", start), ("epochs", epochs), ("distillation", distillation)):
+        if value is not None:
+            raise SettingsError(name, "must be left out unless an architecture is trained", came=f"{value} came")
+    return train_run(folder, on_progress=on_progress)
 
 
 def train_run(run: RunFolder, *, on_progress: OnProgress = silent) -> Path:
@@ -190,14 +191,15 @@ class AloneSettings:
         cls,
         run: RunFolder,
         *,
-        start: Start | None = None,
+        start: str | None = None,
         epochs: int | None = None,
         distillation: float | None = None,
     ) -> "AloneSettings":
         """What the run says, where nothing else is given. Raises SettingsError."""
         settings = run.settings
         start = settings.winner_start if start is None else start
-        if start not in {"inherited", "scratch"}:
+        known: dict[str, Start] = {"inherited": "inherited", "scratch": "scratch"}
+        if start not in known:
             raise SettingsError("start", 'must be "inherited" or "scratch"', came=f"{start!r} came")
         if epochs is None:
             epochs = settings.finetune_epochs if start == "inherited" else settings.training.epochs
@@ -206,7 +208,7 @@ class AloneSettings:
         distillation = settings.distillation if distillation is None else distillation
         if not 0 <= distillation <= 1:
             raise SettingsError("distillation", "must be from 0 to 1", came=f"{distillation} came")
-        return cls(start, epochs, distillation)
+        return cls(known[start], epochs, distillation)
 
 
 def train_alone(
@@ -307,9 +309,18 @@ def find_architecture(run: RunFolder, text: str) -> Architecture:
     return space.architecture(int(word) for word in words)
 
 
-def _train_architecture(
-    run: RunFolder, architecture: Architecture, own: AloneSettings, on_progress: OnProgress
+def train_architecture(
+    run: RunFolder,
+    architecture: str | Architecture,
+    *,
+    start: str | None = None,
+    epochs: int | None = None,
+    distillation: float | None = None,
+    on_progress: OnProgress = silent,
 ) -> Path:
+    """Trains one architecture of `run` by itself; see `train`. Returns its folder."""
+    architecture = find_architecture(run, architecture) if isinstance(architecture, str) else architecture
+    own = AloneSettings.of(run, start=start, epochs=epochs, distillation=distillation)
     name = "-".join(map(str, architecture.choices))
     place = run.path / "architectures" / f"{name}-{own.start}-{own.epochs}-{own.distillation:g}"
     with _kept(run) as first:

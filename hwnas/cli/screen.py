@@ -1,6 +1,7 @@
 """What the command line shows: progress bars, tables, one-sentence errors."""
 
 import contextlib
+import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from hwnas.progress import OnProgress
 
 if TYPE_CHECKING:
     from hwnas.api.listing import RuntimeListing
+    from hwnas.audit import RankAudit
     from hwnas.devices import Device
     from hwnas.errors import HwnasError
     from hwnas.front import ParetoFront
@@ -85,6 +87,24 @@ def show_done(what: str, following: str | None = None) -> None:
     console.print(escape(what), soft_wrap=True)
     if following is not None:
         console.print(f"[dim]Next: {escape(following)}[/dim]", soft_wrap=True)
+
+
+def show_trained(place: Path) -> None:
+    """What came of training one architecture by itself."""
+    result = json.loads((place / "result.json").read_text(encoding="utf-8"))
+    show_done(
+        f"Trained {result['description']} ({result['macs'] / 1e6:.2f} M MACs) for {result['epochs']} epochs, "
+        f"{'from scratch' if result['start'] == 'scratch' else 'from inherited weights'}: "
+        f"test accuracy {result['test_accuracy']:.2%}, validation accuracy {result['validation_accuracy']:.2%}\n"
+        f"Files: {place}"
+    )
+
+
+def show_audit(audit: "RankAudit") -> None:
+    """The agreement of the supernet's order with that of networks trained alone, in a sentence."""
+    from hwnas.reports import audit_sentence
+
+    console.print(escape(audit_sentence(audit)), soft_wrap=True)
 
 
 def show_devices(devices: "Mapping[str, Device | HwnasError]", runtimes: "Sequence[RuntimeListing]") -> None:

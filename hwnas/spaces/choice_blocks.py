@@ -13,7 +13,7 @@ from torch import nn
 
 from hwnas.layers import Choice, Fixed
 from hwnas.spaces.architecture import Architecture, Operator, Variable
-from hwnas.spaces.chain import Chain, ChainSuperNet, Slot
+from hwnas.spaces.chain import Chain, Slot
 from hwnas.spaces.search_space import SearchSpace
 
 __all__ = [
@@ -21,7 +21,7 @@ __all__ = [
     "Shape",
     "Stage",
     "choice_chain",
-    "choice_supernet",
+    "choice_layer",
     "describe_blocks",
     "keep_resolution",
     "skip_operator",
@@ -94,14 +94,10 @@ def choice_chain(
     return Chain(variables, [*slots, Slot((head,))])
 
 
-def choice_supernet(space: SearchSpace, chain: Chain) -> ChainSuperNet:
-    """A new supernet of `space`, which `chain` describes: every option of every block with weights of its own."""
-
-    def layer(slot: Slot) -> nn.Module:
-        options = [(operator.attributes, space.build_operator(operator)) for operator in slot.present]
-        return Choice(options) if slot.variables else Fixed(options[0][1])
-
-    return ChainSuperNet(chain, layer, space.assemble)
+def choice_layer(space: SearchSpace, slot: Slot) -> nn.Module:
+    """The layer of a slot in a supernet of `space`: every option with weights of its own."""
+    options = [(operator.attributes, space.build_operator(operator)) for operator in slot.present]
+    return Choice(options) if slot.variables else Fixed(options[0][1])
 
 
 def describe_blocks(space: SearchSpace, architecture: Architecture) -> str:

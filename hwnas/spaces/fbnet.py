@@ -5,29 +5,25 @@ expand, both 1x1 convolutions of a block are in groups, and a skip that would ch
 most stages, is a strided 1x1 convolution with batch norm and ReLU.
 """
 
-from collections.abc import Sequence
 from functools import cached_property
 from typing import ClassVar, Final
 
-import numpy as np
-import numpy.typing as npt
-from torch import Tensor
+from torch import nn
 
 from hwnas.errors import SettingsError
 from hwnas.layers import ConvBNAct, GroupedMBConv, PooledClassifier
-from hwnas.spaces.architecture import Architecture, Operator, Variable
-from hwnas.spaces.chain import Chain, ChainSuperNet
+from hwnas.spaces.architecture import Architecture, Operator
+from hwnas.spaces.chain import Chain, ChainSpace, Slot
 from hwnas.spaces.choice_blocks import (
     MacroArchitecture,
     Shape,
     Stage,
     choice_chain,
-    choice_supernet,
+    choice_layer,
     describe_blocks,
     skip_operator,
 )
 from hwnas.spaces.mobilenetv3 import round_channels
-from hwnas.spaces.search_space import IntArray, SearchSpace
 
 __all__ = ["FBNet"]
 
@@ -55,7 +51,7 @@ BLOCKS: Final = {
 """Kernel size, expand ratio and groups of the options that are blocks."""
 
 
-class FBNet(SearchSpace):
+class FBNet(ChainSpace):
     """FBNet's space, for images of any size: 22 layers in seven stages, each an inverted residual block with kernel size 3
     or 5 and expand ratio 1 (in one or two groups), 3 or 6, or a skip; about 10^21 architectures. Options: width_mult
     (1.0) and last_channels (1984).
@@ -108,48 +104,17 @@ class FBNet(SearchSpace):
         """{"width_mult": float, "last_channels": int}."""
         return {"width_mult": self.width_mult, "last_channels": self.last_channels}
 
-    @property
-    def variables(self) -> tuple[Variable, ...]:
-        """One for each layer."""
-        return self._chain.variables
-
-    def operators(self, architecture: Architecture) -> tuple[Operator, ...]:
-        """Stem, the layers that are not skipped, classifier."""
-        return self._chain.operators(architecture)
-
-    def operator_indices(self, choices_NV: IntArray) -> IntArray:
-        """See SearchSpace.operator_indices; L is 24."""
-        return self._chain.operator_indices(choices_NV)
-
-    def all_operators(self) -> tuple[Operator, ...]:
-        """Every distinct operator: stem, eight or nine for the first layer of a stage, eight for its others, classifier."""
-        return self._chain.all_operators
-
-    def canonicalize(self, choices_NV: IntArray) -> IntArray:
-        """A copy: every layer is always read."""
-        return self._chain.canonicalize(choices_NV)
-
-    def total_costs(
-        self, choices_NV: IntArray, costs: Sequence[npt.NDArray[np.float64]]
-    ) -> list[npt.NDArray[np.float64]]:
-        """See SearchSpace.total_costs."""
-        return self._chain.total_costs(choices_NV, costs)
-
-    def expected_cost(self, weights: Sequence[Tensor], cost: Tensor) -> Tensor:
-        """See SearchSpace.expected_cost."""
-        return self._chain.expected_cost(weights, cost)
-
     def describe(self, architecture: Architecture) -> str:
         """The option of each layer, a stage after the other."""
         return describe_blocks(self, architecture)
 
-    def supernet(self) -> ChainSuperNet:
-        """A new supernet: every option of every layer with weights of its own."""
-        return choice_supernet(self, self._chain)
+    def elastic_layer(self, slot: Slot) -> nn.Module:
+        """Every option of a block, with weights of its own."""
+        return choice_layer(self, slot)
 
     @cached_property
-    def _chain(self) -> Chain:
-        """The one description that operators, build and supernet read."""
+    def chain(self) -> Chain:
+        """Stem, choice blocks, classifier."""
         macro = MacroArchitecture(
             self._channels(STEM_CHANNELS),
             STEM_STRIDE,

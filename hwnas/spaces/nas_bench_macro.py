@@ -4,27 +4,23 @@ Eight choice blocks in three stages. Every one of its 6,561 architectures was tr
 what a supernet or a search finds can be held against the truth: see hwnas.benchmarks.
 """
 
-from collections.abc import Sequence
 from functools import cached_property
 from typing import ClassVar, Final
 
-import numpy as np
-import numpy.typing as npt
-from torch import Tensor
+from torch import nn
 
 from hwnas.layers import ConvBNAct, MBConv, PooledClassifier
-from hwnas.spaces.architecture import Architecture, Operator, Variable
-from hwnas.spaces.chain import Chain, ChainSuperNet
+from hwnas.spaces.architecture import Architecture, Operator
+from hwnas.spaces.chain import Chain, ChainSpace, Slot
 from hwnas.spaces.choice_blocks import (
     MacroArchitecture,
     Shape,
     Stage,
     choice_chain,
-    choice_supernet,
+    choice_layer,
     describe_blocks,
     skip_operator,
 )
-from hwnas.spaces.search_space import IntArray, SearchSpace
 
 __all__ = ["NASBenchMacro"]
 
@@ -33,7 +29,7 @@ BLOCKS: Final = {"k3_e3": (3, 3), "k5_e6": (5, 6)}
 """Kernel size and expand ratio of the options that are inverted residual blocks."""
 
 
-class NASBenchMacro(SearchSpace):
+class NASBenchMacro(ChainSpace):
     """NAS-Bench-Macro: eight blocks, each the identity or an inverted residual block with kernel size 3 and expand ratio 3,
     or 5 and 6; 6,561 architectures, whose accuracies on CIFAR-10 are published.
 
@@ -62,48 +58,17 @@ class NASBenchMacro(SearchSpace):
         """None."""
         return {}
 
-    @property
-    def variables(self) -> tuple[Variable, ...]:
-        """One for each block."""
-        return self._chain.variables
-
-    def operators(self, architecture: Architecture) -> tuple[Operator, ...]:
-        """Stem, the blocks that are not the identity, classifier."""
-        return self._chain.operators(architecture)
-
-    def operator_indices(self, choices_NV: IntArray) -> IntArray:
-        """See SearchSpace.operator_indices; L is 10."""
-        return self._chain.operator_indices(choices_NV)
-
-    def all_operators(self) -> tuple[Operator, ...]:
-        """Every distinct operator: stem, three for the first block of a stage, two for its others, and the classifier."""
-        return self._chain.all_operators
-
-    def canonicalize(self, choices_NV: IntArray) -> IntArray:
-        """A copy: every block is always read."""
-        return self._chain.canonicalize(choices_NV)
-
-    def total_costs(
-        self, choices_NV: IntArray, costs: Sequence[npt.NDArray[np.float64]]
-    ) -> list[npt.NDArray[np.float64]]:
-        """See SearchSpace.total_costs."""
-        return self._chain.total_costs(choices_NV, costs)
-
-    def expected_cost(self, weights: Sequence[Tensor], cost: Tensor) -> Tensor:
-        """See SearchSpace.expected_cost."""
-        return self._chain.expected_cost(weights, cost)
-
     def describe(self, architecture: Architecture) -> str:
         """The option of each block, a stage after the other."""
         return describe_blocks(self, architecture)
 
-    def supernet(self) -> ChainSuperNet:
-        """A new supernet: every option of every block with weights of its own."""
-        return choice_supernet(self, self._chain)
+    def elastic_layer(self, slot: Slot) -> nn.Module:
+        """Every option of a block, with weights of its own."""
+        return choice_layer(self, slot)
 
     @cached_property
-    def _chain(self) -> Chain:
-        """The one description that operators, build and supernet read."""
+    def chain(self) -> Chain:
+        """Stem, choice blocks, classifier."""
         options = ("identity", *BLOCKS)
         return choice_chain(MACRO, self.input_shape, self.num_classes, options=options, block=_block)
 

@@ -137,7 +137,7 @@ def test_every_option_has_weights_of_its_own(space: SearchSpace, supernet: Chain
     for choice, variable in zip(choices, space.variables, strict=True):
         assert len(choice.options) in {len(variable.options), len(variable.options) - 1}
     counted = sum(parameter.numel() for parameter in supernet.parameters())
-    chain = space._chain  # type: ignore[attr-defined]
+    chain = space.chain  # type: ignore[attr-defined]
     assert counted == sum(space.counts[one].parameters for slot in chain.slots for one in slot.present)
 
 
