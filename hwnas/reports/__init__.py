@@ -8,9 +8,9 @@ from hwnas.latency import LatencyTable
 from hwnas.reports.comparisons import compare_latencies
 from hwnas.reports.documents import load_run
 from hwnas.reports.page import compose_page
-from hwnas.reports.pictures import draw_predictions
+from hwnas.reports.pictures import draw_audit, draw_predictions
 
-__all__ = ["draw_predictions", "write_report"]
+__all__ = ["draw_audit", "draw_predictions", "write_report"]
 
 
 def write_report(run_folder: Path, tables: Mapping[str, LatencyTable | str] | None = None) -> Path:
