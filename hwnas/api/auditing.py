@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
@@ -28,14 +28,14 @@ CIFAR10_CLASSES: Final = frozenset(
     ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 )
 
-Source = Literal["auto", "published", "trained"]
+SOURCES: Final = ("auto", "published", "trained")
 
 
 def audit(
     run: str | Path,
     *,
     architectures: int = 20,
-    source: Source = "auto",
+    source: str = "auto",
     epochs: int | None = None,
     seed: int = 0,
     space: SearchSpace | None = None,
@@ -69,7 +69,7 @@ def audit(
         raise SettingsError("architectures", "must be from 3 to 100000", came=f"{architectures} came")
     if epochs is not None and epochs < 1:
         raise SettingsError("epochs", "must be at least 1", came=f"{epochs} came")
-    if source not in {"auto", "published", "trained"}:
+    if source not in SOURCES:
         raise SettingsError("source", "must be auto, published or trained", came=f"{source!r} came")
     published = _published(folder) if source != "trained" else None
     if source == "published" and published is None:
