@@ -9,6 +9,7 @@ from hwnas.spaces.architecture import Architecture, Operator, Variable
 from hwnas.spaces.chain import Chain, ChainSuperNet, Slot
 from hwnas.spaces.mobilenetv3 import MobileNetV3
 from hwnas.spaces.search_space import IntArray, SearchSpace, SuperNet
+from hwnas.spaces.vision_transformer import VisionTransformer
 
 __all__ = [
     "SPACES",
@@ -22,12 +23,14 @@ __all__ = [
     "Slot",
     "SuperNet",
     "Variable",
+    "VisionTransformer",
     "find_space",
     "make_space",
 ]
 
 SPACES: Final[dict[str, type[SearchSpace]]] = {
     "mobilenetv3": MobileNetV3,
+    "vision_transformer": VisionTransformer,
 }
 """The built-in spaces by name. Plug-ins add theirs through the entry-point group "hwnas.spaces"."""
 
