@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from hwnas.layers.transformer import PatchEmbed, TransformerBlock, TransformerHead, attend, drop_residual
+from hwnas.layers.transformer import PatchEmbed, TransformerBlock, TransformerHead, attend, drop_residual, mean_token
 
 __all__ = ["ElasticPatchEmbed", "ElasticTransformerBlock", "ElasticTransformerHead"]
 
@@ -155,7 +155,7 @@ class ElasticTransformerHead(nn.Module):
     def forward(self, x_BTD: Tensor) -> Tensor:
         """(B, T, active embedding) -> logits (B, num_classes)."""
         shared = self._shared(self.active_embed)
-        return nn.functional.linear(_norm(x_BTD, shared["norm"]).mean(1), *shared["logits"])
+        return nn.functional.linear(mean_token(_norm(x_BTD, shared["norm"])), *shared["logits"])
 
     @torch.no_grad()
     def extract(self, attributes: Mapping[str, int | str]) -> TransformerHead:

@@ -50,7 +50,13 @@ def sliced(largest, embed, heads, mlp):
     ]
     inner = heads * HEAD_DIM
     state = largest.state_dict()
-    sizes = {"norm1": (embed,), "project": (embed, inner), "norm2": (embed,), "expand": (mlp, embed), "reduce": (embed, mlp)}
+    sizes = {
+        "norm1": (embed,),
+        "project": (embed, inner),
+        "norm2": (embed,),
+        "expand": (mlp, embed),
+        "reduce": (embed, mlp),
+    }
     found = {"qkv.weight": state["qkv.weight"][rows][:, :embed], "qkv.bias": state["qkv.bias"][rows]}
     for name, size in sizes.items():
         found[f"{name}.weight"] = state[f"{name}.weight"][tuple(slice(one) for one in size)]

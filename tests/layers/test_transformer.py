@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from hwnas.exporters import export_many
+from hwnas.devices import find_runtime
+from hwnas.exporters import export_many, export_onnx, save_onnx
 from hwnas.layers import (
     ElasticTransformerBlock,
     PatchEmbed,
@@ -65,7 +66,11 @@ def test_a_block_agrees_with_torch_s_own_encoder_layer():
         **{f"self_attn.out_proj.{name}": value for name, value in own.project.named_parameters()},
         **{f"linear1.{name}": value for name, value in own.expand.named_parameters()},
         **{f"linear2.{name}": value for name, value in own.reduce.named_parameters()},
-        **{f"{norm}.{name}": value for norm in ("norm1", "norm2") for name, value in getattr(own, norm).named_parameters()},
+        **{
+            f"{norm}.{name}": value
+            for norm in ("norm1", "norm2")
+            for name, value in getattr(own, norm).named_parameters()
+        },
     }
     other.load_state_dict(state)
     x = torch.randn(2, TOKENS, 24)
@@ -142,3 +147,15 @@ class TestDropPath:
     def test_a_rate_out_of_range_is_an_error(self, rate):
         with pytest.raises(ValueError, match="from 0 to below 1"):
             set_drop_path(block(), rate)
+
+
+def test_ncnn_runs_them(tmp_path):
+    """It knows no more than four dimensions, and no mean over tokens alone."""
+    pytest.importorskip("ncnn")
+    pytest.importorskip("pnnx")
+    embed = PatchEmbed(2, embed_dim=EMBED, patch_size=2, num_patches=TOKENS)
+    network = nn.Sequential(embed, block().float(), TransformerHead(EMBED, num_classes=5)).eval()
+    x = torch.randn(1, 2, 4, 6)
+    save_onnx(export_onnx(network, (2, 4, 6)), tmp_path / "network.onnx")
+    (found,) = find_runtime("ncnn-cpu").load(tmp_path / "network.onnx", num_threads=1).run([x.numpy()])
+    torch.testing.assert_close(torch.as_tensor(found), network(x).detach(), rtol=1e-4, atol=1e-4)
