@@ -11,6 +11,7 @@ from hwnas.spaces.fbnet import FBNet
 from hwnas.spaces.mobilenetv3 import MobileNetV3
 from hwnas.spaces.nas_bench_macro import NASBenchMacro
 from hwnas.spaces.search_space import IntArray, SearchSpace, SuperNet
+from hwnas.spaces.vision_transformer import VisionTransformer
 
 __all__ = [
     "SPACES",
@@ -27,6 +28,7 @@ __all__ = [
     "Slot",
     "SuperNet",
     "Variable",
+    "VisionTransformer",
     "find_space",
     "make_space",
 ]
@@ -35,6 +37,7 @@ SPACES: Final[dict[str, type[SearchSpace]]] = {
     "fbnet": FBNet,
     "mobilenetv3": MobileNetV3,
     "nas_bench_macro": NASBenchMacro,
+    "vision_transformer": VisionTransformer,
 }
 """The built-in spaces by name. Plug-ins add theirs through the entry-point group "hwnas.spaces"."""
 
