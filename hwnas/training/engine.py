@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from hwnas.errors import SettingsError, TrainingError
-from hwnas.layers import Elastic, synchronize
+from hwnas.layers import Elastic, set_drop_path, synchronize
 from hwnas.progress import OnProgress, silent
 from hwnas.training.augmentation import augment, resized, targets
 from hwnas.training.checkpoint import check_identity, read_checkpoint, write_checkpoint
@@ -92,6 +92,7 @@ class Training:
         self.network = network.to(self.device)
         if settings.channels_last:
             self.network.to(memory_format=torch.channels_last)
+        set_drop_path(self.network, settings.drop_path)
         if self.processes.count > 1:
             synchronize(self.network)
         method.to(self.device)

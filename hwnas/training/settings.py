@@ -25,6 +25,7 @@ LIMITS: Final = {
     "label_smoothing": (0, 0.9999),
     "ema_decay": (0, 0.999999),
     "first_resolution": (0.25, 1),
+    "drop_path": (0, 0.9),
     "mixup": (0, 10),
     "cutmix": (0, 10),
 }
@@ -54,6 +55,8 @@ class TrainingSettings:
             2019); 0: off; with both on, each batch is mixed by one of them.
         first_resolution: side of the images at the start, as a share of their own; it grows to all of it over the first
             three quarters of the training, in steps of 4 pixels (Tan & Le, EfficientNetV2, ICML 2021).
+        drop_path: probability that the last residual block of a transformer is left out for an image, growing to it from
+            0 at the first (Huang et al., Deep Networks with Stochastic Depth, ECCV 2016).
         ema_decay: of the moving average of all weights, which is then what is evaluated and kept; 0: none.
         precision: of the passes: "fp32", or "bf16" or "fp16" by autocast (fp16 on GPUs only).
         channels_last: whether images are stored with their channels last, which is faster on most processors.
@@ -77,6 +80,7 @@ class TrainingSettings:
     mixup: float = 0.0
     cutmix: float = 0.0
     first_resolution: float = 1.0
+    drop_path: float = 0.0
     ema_decay: float = 0.0
     precision: str = "fp32"
     channels_last: bool = True
