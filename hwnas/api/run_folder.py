@@ -54,6 +54,7 @@ class RunFolder:
     models: Path = field(init=False)
     manifest: Path = field(init=False)
     verification: Path = field(init=False)
+    predictor: Path = field(init=False)
     report: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -65,6 +66,7 @@ class RunFolder:
         self.models = self.path / "models"
         self.manifest = self.models / "models.json"
         self.verification = self.path / "verification.json"
+        self.predictor = self.path / "predictor.json"
         self.report = self.path / "report.html"
 
     @cached_property

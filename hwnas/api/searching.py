@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwnas import objectives as makers
+from hwnas.api.foretelling import assess_predictor
 from hwnas.api.profiling import profile
 from hwnas.api.run_folder import FROM_PYTHON, DataSource, RunFolder, as_image_data, open_run
 from hwnas.api.settings import RunSettings, make_settings
@@ -242,6 +243,7 @@ def _search_within(
     front.save(run.front)
     if not len(front):
         raise _nothing_found(run, list(loop.evaluations.values()))
+    assess_predictor(run)
     return front
 
 
