@@ -206,12 +206,13 @@ def _surprises(process: _Process, errors_T: FloatArray, order: npt.NDArray[np.in
     mean_T, std_T = process.left_out()
     if count >= 2 * fitted_on:
         unseen = order[fitted_on:]
-        return np.abs(process.warped_T - mean_T)[unseen] / std_T[unseen]
+        surprises_T: FloatArray = np.abs(process.warped_T - mean_T)[unseen] / std_T[unseen]
+        return surprises_T
     for part in range(PARTS):
         left_out, others = order[part::PARTS], order[np.arange(count) % PARTS != part]
         other = _Process.of(process.groups, errors_T, others[:fitted_on])
         mean_T[left_out] = process.warp.forward(other.warp.inverse(other.left_out()[0][left_out]))
-    surprises_T: FloatArray = np.abs(process.warped_T - mean_T) / std_T
+    surprises_T = np.abs(process.warped_T - mean_T) / std_T
     return surprises_T
 
 
