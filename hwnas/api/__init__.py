@@ -3,6 +3,7 @@
 from hwnas.api.adaptation import adapt
 from hwnas.api.auditing import audit
 from hwnas.api.first_run import quickstart
+from hwnas.api.foretelling import assess_predictor, fit_predictor
 from hwnas.api.listing import list_devices, list_runtimes, list_spaces
 from hwnas.api.profiling import profile
 from hwnas.api.reporting import report
@@ -15,10 +16,12 @@ from hwnas.api.winners import export
 
 __all__ = [
     "adapt",
+    "assess_predictor",
     "audit",
     "describe_table",
     "diff_tables",
     "export",
+    "fit_predictor",
     "import_table",
     "list_devices",
     "list_runtimes",

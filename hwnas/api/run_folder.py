@@ -54,6 +54,7 @@ class RunFolder:
     models: Path = field(init=False)
     manifest: Path = field(init=False)
     verification: Path = field(init=False)
+    predictor: Path = field(init=False)
     report: Path = field(init=False)
     audit: Path = field(init=False)
 
@@ -66,6 +67,7 @@ class RunFolder:
         self.models = self.path / "models"
         self.manifest = self.models / "models.json"
         self.verification = self.path / "verification.json"
+        self.predictor = self.path / "predictor.json"
         self.report = self.path / "report.html"
         self.audit = self.path / "audit.json"
 

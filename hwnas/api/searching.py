@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwnas import objectives as makers
+from hwnas.api.foretelling import assess_predictor
 from hwnas.api.run_folder import FROM_PYTHON, DataSource, RunFolder, as_image_data
 from hwnas.api.scoring import Leniency, check_quality, latency_table, make_objectives
 from hwnas.api.settings import RunSettings, Start, make_settings
@@ -165,6 +166,7 @@ def _search_within(
     front.save(run.front)
     if not len(front):
         raise _nothing_found(run, list(loop.evaluations.values()))
+    assess_predictor(run)
     return front
 
 

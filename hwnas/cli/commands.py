@@ -208,7 +208,7 @@ def search(
 
     Start from an example: hwnas search --example > digits.toml; hwnas search digits.toml
     """
-    from hwnas.api import open_run, search_run
+    from hwnas.api import assess_predictor, open_run, search_run
 
     if example:
         typer.echo((Path(__file__).parents[1] / "api" / "quickstart.toml").read_text(encoding="utf-8"), nl=False)
@@ -218,7 +218,7 @@ def search(
     folder = open_run(run, output=output)
     with screen.progress() as on_progress:
         front = search_run(folder, force=force, accept_stale=accept_stale, on_progress=on_progress)
-    screen.show_front(front, folder.space, folder.path)
+    screen.show_front(front, folder.space, folder.path, assess_predictor(folder))
 
 
 @app.command()

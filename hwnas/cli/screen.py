@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from hwnas.devices import Device
     from hwnas.errors import HwnasError
     from hwnas.front import ParetoFront
+    from hwnas.predictors import PredictorQuality
+    from hwnas.ranking import RankAgreement
     from hwnas.spaces import SearchSpace
 
 console = Console(highlight=False)
@@ -137,14 +139,22 @@ def show_spaces(spaces: Mapping[str, str]) -> None:
     console.print(table)
 
 
-def show_front(front: "ParetoFront", space: "SearchSpace", folder: Path) -> None:
-    """The members of a front."""
+def show_front(
+    front: "ParetoFront", space: "SearchSpace", folder: Path, predictor: "PredictorQuality | None" = None
+) -> None:
+    """The members of a front, and how well a predictor foretells the errors of all that were evaluated."""
     names = [objective.name for objective in front.objectives]
     table = Table(*names, "architecture", title=f"Pareto front: {len(front)} of all evaluated", title_justify="left")
     for one in front.choose(FRONT_ROWS):
         values = [_shown(one.values[o.name], o.unit) for o in front.objectives]
         table.add_row(*values, escape(space.describe(one.architecture)))
     console.print(table)
+    if predictor is not None:
+        console.print(
+            f"Predictor of the error, on {len(predictor.networks)} networks held out: {_kendall(predictor.ranking)} "
+            f"(MACs alone: {_kendall(predictor.macs)}); {predictor.coverage:.0%} of errors in their 90% interval",
+            soft_wrap=True,
+        )
     more = f" ({FRONT_ROWS} shown)" if len(front) > FRONT_ROWS else ""
     show_done(f"Front of {len(front)}{more}: {folder / 'front.json'}", f"hwnas export {folder}")
 
@@ -169,6 +179,10 @@ def show_models(document: Mapping[str, Any]) -> None:
     console.print(table)
     if not all(model["on_front"] for model in document["models"]):
         console.print("[dim]* another model is both faster and more accurate, as measured[/dim]")
+
+
+def _kendall(ranking: "RankAgreement") -> str:
+    return "no order to compare" if ranking.kendall is None else f"Kendall {ranking.kendall:.2f}"
 
 
 def _shown(value: float, unit: str) -> str:

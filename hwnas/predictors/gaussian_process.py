@@ -47,6 +47,7 @@ class _Process:
     kernel: Kernel
     residual: float
     warp: PowerWarp
+    warped_T: FloatArray
     factor_TT: FloatArray
     weights_T: FloatArray
 
@@ -59,14 +60,15 @@ class _Process:
         covariance_TT = kernel.covariance(groups, groups)
         covariance_TT[np.diag_indices_from(covariance_TT)] += residual
         factor_TT = cholesky(covariance_TT, lower=True)
-        weights_T = cho_solve((factor_TT, True), warp.forward(errors_T))
-        return _Process(groups, kernel, residual, warp, factor_TT, weights_T)
+        warped_T = warp.forward(errors_T)
+        weights_T = cho_solve((factor_TT, True), warped_T)
+        return _Process(groups, kernel, residual, warp, warped_T, factor_TT, weights_T)
 
-    def surprises(self) -> FloatArray:
-        """How many of its deviations off the process would be about each network, told of all others, (T,)."""
+    def left_out(self) -> tuple[FloatArray, FloatArray]:
+        """Mean and deviation of the warped error of each network, (T,) each, where it is told of all others."""
         inverse_TT = solve_triangular(self.factor_TT, np.eye(len(self.factor_TT)), lower=True)
-        found: FloatArray = np.abs(self.weights_T) / np.sqrt((inverse_TT**2).sum(axis=0))
-        return found
+        variance_T = 1 / (inverse_TT**2).sum(axis=0)
+        return self.warped_T - self.weights_T * variance_T, np.sqrt(variance_T)
 
     def draw(self, draws: int, rng: np.random.Generator) -> tuple[RandomFunction, FloatArray]:
         """Functions drawn before anything is known, and the weights (T, D) of the networks that move them to what is."""
@@ -131,7 +133,7 @@ class GaussianProcess(AccuracyPredictor):
         groups = self._groups(choices_TV)
         order = np.random.default_rng(0).permutation(len(errors_T))
         process = _Process.of(groups, errors_T, order[: self._fitted_on])
-        self._fitted = _Fitted(process, _surprises(groups, errors_T, order, self._fitted_on))
+        self._fitted = _Fitted(process, _surprises(process, errors_T, order, self._fitted_on))
 
     def predict(self, choices_NV: IntArray) -> tuple[FloatArray, FloatArray]:
         """See AccuracyPredictor.predict."""
@@ -192,20 +194,25 @@ class GaussianProcess(AccuracyPredictor):
         return np.concatenate(means), np.sqrt(variance_N)
 
 
-def _surprises(
-    groups: list[FloatArray], errors_T: FloatArray, order: npt.NDArray[np.integer], fitted_on: int
-) -> FloatArray:
-    """How surprised the process is by each network when neither it nor its parameters were told of it, (T,).
+def _surprises(process: _Process, errors_T: FloatArray, order: npt.NDArray[np.integer], fitted_on: int) -> FloatArray:
+    """How many of its deviations off the process is about networks that neither it nor its parameters were told of.
 
-    The parameters are fitted anew without each of a few parts; within a part each network is left out by itself.
+    Where the fit of the parameters leaves too few, the means are those of processes whose parameters were fitted without
+    each of a few parts; within a part each network is left out by itself.
     """
-    if len(errors_T) < 2 * PARTS:
+    count = len(errors_T)
+    if count < 2 * PARTS:
         return np.empty(0)
-    surprises_T = np.empty(len(errors_T))
+    mean_T, std_T = process.left_out()
+    if count >= 2 * fitted_on:
+        unseen = order[fitted_on:]
+        surprises_T: FloatArray = np.abs(process.warped_T - mean_T)[unseen] / std_T[unseen]
+        return surprises_T
     for part in range(PARTS):
-        left_out = order[part::PARTS]
-        others = order[np.arange(len(order)) % PARTS != part]
-        surprises_T[left_out] = _Process.of(groups, errors_T, others[:fitted_on]).surprises()[left_out]
+        left_out, others = order[part::PARTS], order[np.arange(count) % PARTS != part]
+        other = _Process.of(process.groups, errors_T, others[:fitted_on])
+        mean_T[left_out] = process.warp.forward(other.warp.inverse(other.left_out()[0][left_out]))
+    surprises_T = np.abs(process.warped_T - mean_T) / std_T
     return surprises_T
 
 

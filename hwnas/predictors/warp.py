@@ -57,11 +57,13 @@ class PowerWarp:
         """Warped errors of any shape -> errors from 0 to `most`."""
         powers = self.mean + self.spread * warped
         if abs(self.power) < NEARLY_LOGARITHMIC:
-            return np.minimum(self.reference * np.exp(np.minimum(powers, 50.0)), self.most)
-        far = np.inf if self.power < 0 else 0.0
-        base = 1 + self.power * powers
-        multiples = np.where(base > 0, np.maximum(base, 1e-300) ** (1 / self.power), far)
-        found: FloatArray = np.clip(self.reference * multiples, 0.0, self.most)
+            logs = powers
+        else:
+            base = (
+                1 + self.power * powers
+            )  # below 0 it is beyond what the warp reaches: above where the power is negative
+            logs = np.log(np.maximum(base, 1e-300)) / self.power
+        found: FloatArray = np.minimum(self.reference * np.exp(np.clip(logs, -50.0, 50.0)), self.most)
         return found
 
     def moments(self, mean_N: FloatArray, std_N: FloatArray) -> tuple[FloatArray, FloatArray]:

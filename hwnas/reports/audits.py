@@ -23,22 +23,13 @@ __all__ = [
 
 X_TITLE: Final = "Error with the supernet's weights (%)"
 PICK_NAME: Final = "ranked first by the supernet"
+REGRET_NAME: Final = "from it to the best alone"
 
 
 def audit_figure(audit: RankAudit) -> go.Figure:
     """Every network of an audit; the one that the supernet ranks first, and how far it is from the best."""
     figure = empty_figure(X_TITLE, y_title(audit))
     pick, best = audit.pick, audit.best
-    if audit.regret > 0:
-        figure.add_scatter(
-            x=[100 * pick.supernet_error] * 2 + [100 * best.supernet_error],
-            y=[100 * pick.alone_error] + [100 * best.alone_error] * 2,
-            mode="lines",
-            line={"color": "var(--winner)", "width": 1.5, "dash": "dot"},
-            hoverinfo="skip",
-            name="its regret, to the best alone",
-            meta={"role": "shift"},
-        )
     rest = others(audit)
     if rest:
         figure.add_scatter(
@@ -67,6 +58,16 @@ def audit_figure(audit: RankAudit) -> go.Figure:
         name=PICK_NAME,
         meta={"role": "winner"},
     )
+    if audit.regret > 0:
+        figure.add_scatter(
+            x=[100 * pick.supernet_error] * 2 + [100 * best.supernet_error],
+            y=[100 * pick.alone_error] + [100 * best.alone_error] * 2,
+            mode="lines",
+            line={"color": "var(--winner)", "width": 1.5, "dash": "dot"},
+            hoverinfo="skip",
+            name=REGRET_NAME,
+            meta={"role": "shift"},
+        )
     return figure
 
 

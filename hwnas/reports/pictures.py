@@ -9,7 +9,7 @@ from hwnas.audit import RankAudit
 from hwnas.errors import SettingsError
 from hwnas.files import replacing
 from hwnas.latency import LatencyTable
-from hwnas.reports.audits import PICK_NAME, X_TITLE, audit_sentence, others, y_title
+from hwnas.reports.audits import PICK_NAME, REGRET_NAME, X_TITLE, audit_sentence, others, y_title
 from hwnas.reports.comparisons import Comparison
 from hwnas.reports.predictions import (
     BAND,
@@ -103,11 +103,11 @@ def draw_audit(audit: RankAudit, path: Path) -> Path:
 def _draw_pick(axes: "Axes", audit: RankAudit) -> None:
     """The network that the supernet ranks first, and the way from it to the best alone."""
     pick, best = audit.pick, audit.best
+    axes.plot(100 * pick.supernet_error, 100 * pick.alone_error, "s", color=WINNER, markersize=9, label=PICK_NAME)
     if audit.regret > 0:
         corner = (pick.supernet_error, best.alone_error)
         way = _percents([(pick.supernet_error, pick.alone_error), corner, (best.supernet_error, best.alone_error)])
-        axes.plot(*way, ":", color=WINNER, linewidth=1.3, label=f"its regret: {100 * audit.regret:.2f} points")
-    axes.plot(100 * pick.supernet_error, 100 * pick.alone_error, "s", color=WINNER, markersize=9, label=PICK_NAME)
+        axes.plot(*way, ":", color=WINNER, linewidth=1.3, label=REGRET_NAME)
 
 
 def _percents(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
