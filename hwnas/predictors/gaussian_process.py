@@ -212,8 +212,7 @@ def _surprises(process: _Process, errors_T: FloatArray, order: npt.NDArray[np.in
         left_out, others = order[part::PARTS], order[np.arange(count) % PARTS != part]
         other = _Process.of(process.groups, errors_T, others[:fitted_on])
         mean_T[left_out] = process.warp.forward(other.warp.inverse(other.left_out()[0][left_out]))
-    surprises_T = np.abs(process.warped_T - mean_T) / std_T
-    return surprises_T
+    return np.abs(process.warped_T - mean_T) / std_T
 
 
 def _without_repeats(choices_NV: IntArray, errors_N: FloatArray) -> tuple[IntArray, FloatArray]:
