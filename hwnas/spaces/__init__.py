@@ -8,6 +8,7 @@ from hwnas.plugins import check_options, find_member
 from hwnas.spaces.architecture import Architecture, Operator, Variable
 from hwnas.spaces.chain import Chain, ChainSuperNet, Slot
 from hwnas.spaces.mobilenetv3 import MobileNetV3
+from hwnas.spaces.resnet import ResNet
 from hwnas.spaces.search_space import IntArray, SearchSpace, SuperNet
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "IntArray",
     "MobileNetV3",
     "Operator",
+    "ResNet",
     "SearchSpace",
     "Slot",
     "SuperNet",
@@ -28,6 +30,7 @@ __all__ = [
 
 SPACES: Final[dict[str, type[SearchSpace]]] = {
     "mobilenetv3": MobileNetV3,
+    "resnet": ResNet,
 }
 """The built-in spaces by name. Plug-ins add theirs through the entry-point group "hwnas.spaces"."""
 
@@ -48,7 +51,7 @@ def make_space(
         name: a key of SPACES or of an installed plug-in.
         input_shape: (C, H, W) of one image.
         num_classes: number of logits.
-        options: further arguments of the space, such as {"width_mult": 0.5}.
+        options: further arguments of the space, such as {"width_mult": 0.5} or {"width_mult": [0.5, 1.0]}.
 
     Raises:
         UnknownNameError: no such space, or no such option.
