@@ -3,13 +3,16 @@
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import entry_points
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from hwnas.errors import SettingsError, UnknownNameError
 
 __all__ = ["check_options", "find_member"]
 
 Member = TypeVar("Member")
+
+SEQUENCES: Final = ("Sequence[", "list[", "tuple[")
+"""What an annotation, which may be a text, says of a parameter that takes several values."""
 
 
 def find_member(kind: str, name: str, built_in: Mapping[str, Member], *, group: str, where: str = "") -> Member:
@@ -39,6 +42,8 @@ def check_options(
 ) -> None:
     """Checks that `options` are numbers for keyword-only parameters of `make`.
 
+    A parameter that is annotated as a sequence takes a list of numbers too.
+
     Args:
         of: whose options they are, for the error ("the space mobilenetv3").
         make: what they will be given to.
@@ -47,15 +52,18 @@ def check_options(
 
     Raises:
         UnknownNameError: no such option.
-        SettingsError: an option that is not a number.
+        SettingsError: an option that is neither a number nor a list that its parameter takes.
     """
-    known = [
-        parameter.name
+    parameters = {
+        parameter.name: parameter
         for parameter in inspect.signature(make).parameters.values()
         if parameter.kind is parameter.KEYWORD_ONLY and parameter.name not in reserved
-    ]
+    }
     for option, value in options.items():
-        if option not in known:
-            raise UnknownNameError(f"option of {of}", option, known)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise SettingsError(f"{option} of {of}", "must be a number", came=f"{value!r} came")
+        if option not in parameters:
+            raise UnknownNameError(f"option of {of}", option, parameters)
+        takes_list = any(kind in str(parameters[option].annotation) for kind in SEQUENCES)
+        values = value if takes_list and isinstance(value, list | tuple) else [value]
+        if any(isinstance(one, bool) or not isinstance(one, int | float) for one in values):
+            must = "must be a number or a list of numbers" if takes_list else "must be a number"
+            raise SettingsError(f"{option} of {of}", must, came=f"{value!r} came")

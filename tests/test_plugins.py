@@ -1,5 +1,6 @@
 """Members by name, and their options."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -17,8 +18,15 @@ class Entry:
         return "loaded"
 
 
-def make(space: object, *, rng: object, rate: float = 0.5) -> None:
-    """Takes one option."""
+def make(
+    space: object,
+    *,
+    rng: object,
+    rate: float = 0.5,
+    sizes: "float | Sequence[float]" = 1,
+    more: list[float] | None = None,
+) -> None:
+    """Takes a number, and twice several."""
 
 
 def test_a_built_in_member_is_found_without_looking_at_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,3 +62,14 @@ def test_options_are_numbers_for_keyword_only_parameters() -> None:
     for wrong in ("0.5", True, None):
         with pytest.raises(SettingsError, match="rate of the thing must be a number"):
             check_options("the thing", make, {"rate": wrong})
+
+
+def test_lists_of_numbers_are_for_parameters_that_say_so() -> None:
+    """An annotation in quotes says so too."""
+    check_options("the thing", make, {"sizes": [1, 2.5], "more": (3,)})
+    check_options("the thing", make, {"sizes": 2, "more": 1})
+    with pytest.raises(SettingsError, match=r"rate of the thing must be a number, but \[0.5\] came"):
+        check_options("the thing", make, {"rate": [0.5]})
+    for wrong in ("12", [1, "2"], [True], [[1]], {1: 2}):
+        with pytest.raises(SettingsError, match="sizes of the thing must be a number or a list of numbers"):
+            check_options("the thing", make, {"sizes": wrong})

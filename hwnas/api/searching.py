@@ -31,7 +31,7 @@ def search(
     *,
     output: str | Path,
     space: str | SearchSpace = "mobilenetv3",
-    space_options: Mapping[str, int | float] | None = None,
+    space_options: Mapping[str, float | Sequence[float]] | None = None,
     data: DataSource | Path = "digits",
     data_root: str | Path | None = None,
     image_size: int | None = None,
@@ -61,7 +61,7 @@ def search(
     Args:
         output: the run folder.
         space: a space's name, or a space.
-        space_options: its options, such as {"width_mult": 0.5}.
+        space_options: its options, such as {"width_mult": 0.5}, or {"width_mult": [0.5, 1.0]} to search among them.
         data: a data set's name, a folder of images, ImageData, or one, two or three torch data sets.
         data_root: where a named data set lies; None: ./datasets, downloaded where it is missing.
         image_size: side of the images of a folder.
@@ -97,7 +97,9 @@ def search(
         raise SettingsError("strategy", "must be a name or a SearchStrategy class", came=f"{strategy!r} came")
     given: dict[str, Any] = {
         "space": space if isinstance(space, str) else FROM_PYTHON + space.name,
-        "space_options": dict(space_options or {}),
+        "space_options": {
+            name: list(value) if isinstance(value, tuple) else value for name, value in (space_options or {}).items()
+        },
         "data": data if isinstance(data, str) else FROM_PYTHON + type(data).__name__,
         "data_root": None if data_root is None else str(data_root),
         "image_size": image_size,

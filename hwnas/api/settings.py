@@ -26,7 +26,7 @@ class RunSettings(BaseModel):
 
     Attributes:
         space: the search space.
-        space_options: its options.
+        space_options: its options, numbers or lists of numbers.
         data: a data set's name, or a folder of images.
         data_root: where the data set lies.
         image_size: side of the images of a folder.
@@ -52,7 +52,7 @@ class RunSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     space: str = "mobilenetv3"
-    space_options: dict[str, Number] = {}
+    space_options: dict[str, Number | list[Number]] = {}
     data: str = "digits"
     data_root: str | None = None
     image_size: Annotated[int, Field(ge=8, le=1024)] | None = None

@@ -18,15 +18,22 @@ def parse_shape(text: str) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def parse_options(texts: list[str]) -> Mapping[str, int | float]:
-    """["width_mult=0.5"] -> {"width_mult": 0.5}. Raises SettingsError."""
-    found: dict[str, int | float] = {}
+def parse_options(texts: list[str]) -> Mapping[str, float | list[float]]:
+    """["width_mult=0.5", "resolution=6,8"] -> {"width_mult": 0.5, "resolution": [6, 8]}. Raises SettingsError."""
+    found: dict[str, float | list[float]] = {}
     for text in texts:
         name, _, value = text.partition("=")
         try:
-            found[name.strip()] = int(value) if value.strip().isdecimal() else float(value)
+            numbers = [_number(part) for part in value.split(",")]
         except ValueError as error:
             raise SettingsError(
-                "--space-option", "must be NAME=NUMBER, such as width_mult=0.5", came=f"{text!r} came"
+                "--space-option",
+                "must be NAME=NUMBER or NAME=NUMBER,NUMBER,…, such as width_mult=0.5",
+                came=f"{text!r} came",
             ) from error
+        found[name.strip()] = numbers if len(numbers) > 1 else numbers[0]
     return found
+
+
+def _number(text: str) -> float:
+    return int(text) if text.strip().isdecimal() else float(text)

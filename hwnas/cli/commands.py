@@ -83,7 +83,10 @@ def profile(
     input_shape: Annotated[str, typer.Option(help="Channels x height x width of one image.")] = "3x224x224",
     num_classes: Annotated[int, typer.Option(help="Number of classes.")] = 1000,
     space_option: Annotated[
-        list[str] | None, typer.Option(help="An option of the space, such as width_mult=0.5. Can be given repeatedly.")
+        list[str] | None,
+        typer.Option(
+            help="An option of the space, such as width_mult=0.5 or width_mult=0.5,1. Can be given repeatedly."
+        ),
     ] = None,
     runtime: Annotated[
         list[str] | None,
@@ -152,7 +155,10 @@ def adapt(
     input_shape: Annotated[str, typer.Option(help="Channels x height x width of one image.")] = "3x224x224",
     num_classes: Annotated[int, typer.Option(help="Number of classes.")] = 1000,
     space_option: Annotated[
-        list[str] | None, typer.Option(help="An option of the space, such as width_mult=0.5. Can be given repeatedly.")
+        list[str] | None,
+        typer.Option(
+            help="An option of the space, such as width_mult=0.5 or width_mult=0.5,1. Can be given repeatedly."
+        ),
     ] = None,
     runtime: Annotated[str | None, typer.Option(help="A runtime; default: the device's preferred one.")] = None,
     batch_size: Annotated[int, typer.Option(help="Images in one inference.")] = 1,

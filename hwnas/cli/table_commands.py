@@ -92,7 +92,10 @@ def import_blocks(
     input_shape: Annotated[str, typer.Option(help="Channels x height x width of one image.")] = "3x224x224",
     num_classes: Annotated[int, typer.Option(help="Number of classes.")] = 1000,
     space_option: Annotated[
-        list[str] | None, typer.Option(help="An option of the space, such as width_mult=1.2. Can be given repeatedly.")
+        list[str] | None,
+        typer.Option(
+            help="An option of the space, such as width_mult=1.2 or width_mult=0.5,1. Can be given repeatedly."
+        ),
     ] = None,
     runtime: Annotated[
         str | None, typer.Option(help="What ran the blocks; needed where the device has no file.")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from hwnas.errors import ArchitectureError, HwnasError
-from hwnas.latency.table import LatencyTable, profile_command
+from hwnas.latency.table import LatencyTable, option_text, profile_command
 from hwnas.spaces import SearchSpace, find_space, make_space
 
 __all__ = ["Finding", "calibrated_networks", "inspect_table", "space_of"]
@@ -73,18 +73,19 @@ def inspect_table(
     return [*found, *(Finding("note", flag) for flag in table.flags)]
 
 
-def _options_of(table: LatencyTable) -> dict[str, float]:
-    """The options in the name of the table's file: {"width_mult": 0.5} of "…-3x160x160-width_mult0.5.json"."""
+def _options_of(table: LatencyTable) -> dict[str, float | list[float]]:
+    """The options in the name of the table's file: {"width_mult": [0.5, 1.0]} of "…-3x160x160-width_mult0.5,1.json"."""
     if table.path is None:
         return {}
     shape = "x".join(map(str, table.identity.input_shape))
     parts = table.path.stem.rpartition(f"-{table.identity.space}-{shape}")[2].split("-")
     names = inspect.signature(find_space(table.identity.space)).parameters
     return {
-        name: float(part.removeprefix(name))
+        name: values if len(values) > 1 else values[0]
         for part in parts
         for name in names
         if part.startswith(name) and part != name
+        for values in [[float(value) for value in part.removeprefix(name).split(",")]]
     }
 
 
@@ -166,5 +167,5 @@ def _some(items: Sequence[object], count: int) -> str:
 
 
 def _described(space: SearchSpace) -> str:
-    options = "".join(f", {name} {value}" for name, value in space.options.items())
+    options = "".join(f", {name} {option_text(value)}" for name, value in space.options.items())
     return f"{space.num_classes} classes{options}"

@@ -1,5 +1,6 @@
 """LatencyTable: how long each operator of a space takes on a device, with everything that was measured."""
 
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from hwnas.errors import TableIncompleteError, TableMismatchError
 from hwnas.latency.calibration import Calibration, Quality
 from hwnas.spaces import Operator, SearchSpace
 
-__all__ = ["LatencyTable", "MeasuredNetwork", "TableIdentity", "profile_command", "table_path"]
+__all__ = ["LatencyTable", "MeasuredNetwork", "TableIdentity", "option_text", "profile_command", "table_path"]
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,9 @@ class LatencyTable:
 
 def table_path(folder: Path, identity: TableIdentity, space: SearchSpace) -> Path:
     """Where the table of `identity` is kept: <folder>/<device>/<runtime>-<precision>-<space>-<shape>….json."""
-    options = "".join(f"-{name}{_option(value)}" for name, value in space.options.items() if value != 1.0)
+    texts = {name: option_text(value) for name, value in space.options.items()}
+    defaults = {one.name: option_text(one.default) for one in inspect.signature(type(space)).parameters.values()}
+    options = "".join(f"-{name}{text}" for name, text in texts.items() if text != defaults.get(name))
     batch = f"-b{identity.batch_size}" if identity.batch_size != 1 else ""
     threads = f"-t{identity.num_threads}" if identity.num_threads != 1 else ""
     shape = "x".join(map(str, identity.input_shape))
@@ -212,7 +215,7 @@ def profile_command(identity: TableIdentity, space: SearchSpace | None = None) -
     command = f"hwnas profile {identity.device} --space {identity.space} --input-shape {shape}"
     if space is not None:
         command += f" --num-classes {space.num_classes}"
-        command += "".join(f" --space-option {name}={_option(value)}" for name, value in space.options.items())
+        command += "".join(f" --space-option {name}={option_text(value)}" for name, value in space.options.items())
     if identity.precision != "fp32":
         command += f" --precision {identity.precision}"
     if identity.batch_size != 1:
@@ -220,8 +223,11 @@ def profile_command(identity: TableIdentity, space: SearchSpace | None = None) -
     return command
 
 
-def _option(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:g}"
+def option_text(value: object) -> str:
+    """The value of a space's option as a command or a file's name says it: "0.5", or "0.5,1" of several."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(option_text, value))
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def _shown(value: Any) -> str:

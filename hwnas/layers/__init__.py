@@ -1,30 +1,52 @@
 """Plain torch modules: fixed layers, and elastic ones that hold many fixed layers in shared weights."""
 
+from hwnas.layers.bottleneck import Bottleneck, LinearClassifier, MaxPool, ResidualConv
 from hwnas.layers.choice import Choice
-from hwnas.layers.elastic import Elastic, ElasticMBConv, Fixed, Sortable
+from hwnas.layers.elastic import (
+    Elastic,
+    ElasticClassifier,
+    ElasticConvBNAct,
+    ElasticInput,
+    ElasticMBConv,
+    Fixed,
+    Sortable,
+)
+from hwnas.layers.elastic_bottleneck import ElasticBottleneck, ElasticLinearClassifier, ElasticResidualConv
 from hwnas.layers.elastic_transformer import ElasticPatchEmbed, ElasticTransformerBlock, ElasticTransformerHead
 from hwnas.layers.grouped_mbconv import GroupedMBConv
 from hwnas.layers.mbconv import ACTIVATIONS, Classifier, ConvBNAct, MBConv, SqueezeExcite
 from hwnas.layers.norm import BatchNorm2d, synchronize
 from hwnas.layers.pooled_classifier import PooledClassifier
+from hwnas.layers.resize import Resize
 from hwnas.layers.transformer import PatchEmbed, TransformerBlock, TransformerHead, set_drop_path
 
 __all__ = [
     "ACTIVATIONS",
     "BatchNorm2d",
+    "Bottleneck",
     "Choice",
     "Classifier",
     "ConvBNAct",
     "Elastic",
+    "ElasticBottleneck",
+    "ElasticClassifier",
+    "ElasticConvBNAct",
+    "ElasticInput",
+    "ElasticLinearClassifier",
     "ElasticMBConv",
     "ElasticPatchEmbed",
+    "ElasticResidualConv",
     "ElasticTransformerBlock",
     "ElasticTransformerHead",
     "Fixed",
     "GroupedMBConv",
+    "LinearClassifier",
     "MBConv",
+    "MaxPool",
     "PatchEmbed",
     "PooledClassifier",
+    "ResidualConv",
+    "Resize",
     "Sortable",
     "SqueezeExcite",
     "TransformerBlock",

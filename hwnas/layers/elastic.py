@@ -8,15 +8,28 @@ Shapes: B batch, C channels, H height, W width.
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from hwnas.layers.mbconv import ConvBNAct, MBConv, SqueezeExcite
+from hwnas.layers.mbconv import Classifier, ConvBNAct, MBConv, SqueezeExcite
 
-__all__ = ["Elastic", "ElasticMBConv", "Fixed", "Sortable"]
+__all__ = [
+    "Elastic",
+    "ElasticClassifier",
+    "ElasticConvBNAct",
+    "ElasticInput",
+    "ElasticMBConv",
+    "Fixed",
+    "SharedLayer",
+    "Sortable",
+    "narrow_conv_bn_act",
+    "narrow_linear",
+    "reorder_inputs",
+    "reorder_outputs",
+]
 
 
 @runtime_checkable
@@ -28,6 +41,17 @@ class Elastic(Protocol):
 
     def extract(self, attributes: Mapping[str, int | str]) -> nn.Module:
         """The fixed layer that has these keyword arguments, with its own copy of the shared weights."""
+
+
+@runtime_checkable
+class ElasticInput(Elastic, Protocol):
+    """What an elastic layer can do besides where fewer channels may come in than into its widest.
+
+    `forward` sees how many come.
+    """
+
+    def extract_from(self, in_channels: int, attributes: Mapping[str, int | str]) -> nn.Module:
+        """The fixed layer that has these channels in and these keyword arguments, with its own copy of the weights."""
 
 
 @runtime_checkable
@@ -62,18 +86,86 @@ class Fixed(nn.Module):
         return out
 
 
-class ElasticMBConv(nn.Module):
-    """MBConv with elastic kernel size, expansion and squeeze-and-excite width in shared weights.
+class SharedLayer(nn.Module):
+    """A layer that holds narrower layers of its kind: their weights are its first channels and its kernels' centres.
 
     Args:
-        in_channels: channels in.
-        out_channels: channels out.
+        in_channels: the most channels in.
+        widest: the layer, made as `type(widest)(in_channels, **attributes)`.
+    """
+
+    def __init__(self, in_channels: int, widest: nn.Module) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.widest = widest
+
+    def activate(self, attributes: Mapping[str, int | str]) -> None:
+        """Nothing to choose but the channels that come in."""
+
+    def extract(self, attributes: Mapping[str, int | str]) -> nn.Module:
+        """The fixed layer with these attributes, of the most channels in, and its own copy of the shared weights."""
+        return self.extract_from(self.in_channels, attributes)
+
+    @torch.no_grad()
+    def extract_from(self, in_channels: int, attributes: Mapping[str, int | str]) -> nn.Module:
+        """The fixed layer with these channels in and attributes, and its own copy of the shared weights."""
+        make: Callable[..., nn.Module] = type(self.widest)
+        shared = self.widest.state_dict()
+        layer = make(in_channels, **attributes).to(next(self.widest.parameters()))  # its device and precision
+        for name, value in layer.state_dict().items():
+            value.copy_(_part(shared[name], value.shape))
+        return layer.train(self.training)
+
+
+class ElasticConvBNAct(SharedLayer):
+    """ConvBNAct with elastic channels in and out.
+
+    Args:
+        in_channels: the most channels in.
+        out_channels: the most channels out.
+        kernel_size: odd side of the square kernel.
+        stride: stride of the convolution.
+        activation: a name in ACTIVATIONS.
+    """
+
+    widest: ConvBNAct
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel_size: int = 1,
+        stride: int = 1,
+        activation: str = "relu",
+    ) -> None:
+        layer = ConvBNAct(in_channels, out_channels, kernel_size=kernel_size, stride=stride, activation=activation)
+        super().__init__(in_channels, layer)
+        self.active_out = out_channels
+
+    def activate(self, attributes: Mapping[str, int | str]) -> None:
+        """Chooses `out_channels` for `forward`."""
+        self.active_out = int(attributes["out_channels"])
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, out_channels, ceil(H / stride), ceil(W / stride)) for the first C of the channels in."""
+        return narrow_conv_bn_act(self.widest, x_BCHW, self.active_out)
+
+
+class ElasticMBConv(SharedLayer):
+    """MBConv with elastic kernel size, expansion, squeeze-and-excite width, and channels in and out in shared weights.
+
+    Args:
+        in_channels: the most channels in.
+        out_channels: the most channels out.
         mid_channels: the largest number of channels of the depthwise convolution.
         kernel_size: the largest kernel.
         stride: stride of the depthwise convolution.
         se_channels: the largest squeezed width; 0 leaves squeeze-and-excite out.
         activation: a name in ACTIVATIONS.
     """
+
+    widest: MBConv
 
     def __init__(
         self,
@@ -86,12 +178,7 @@ class ElasticMBConv(nn.Module):
         se_channels: int = 0,
         activation: str = "relu",
     ) -> None:
-        super().__init__()
-        self.in_channels = in_channels
-        self.out_channels = out_channels
-        self.stride = stride
-        self.activation = activation
-        self.widest = MBConv(
+        layer = MBConv(
             in_channels,
             out_channels,
             mid_channels=mid_channels,
@@ -100,29 +187,32 @@ class ElasticMBConv(nn.Module):
             se_channels=se_channels,
             activation=activation,
         )
+        super().__init__(in_channels, layer)
+        self.stride = stride
+        self.active_out = out_channels
         self.active_mid = mid_channels
         self.active_kernel = kernel_size
         self.active_se = se_channels
 
     def activate(self, attributes: Mapping[str, int | str]) -> None:
-        """Chooses `mid_channels`, `kernel_size` and `se_channels` for `forward`."""
+        """Chooses `out_channels`, `mid_channels`, `kernel_size` and `se_channels` for `forward`."""
+        self.active_out = int(attributes["out_channels"])
         self.active_mid = int(attributes["mid_channels"])
         self.active_kernel = int(attributes["kernel_size"])
         self.active_se = int(attributes["se_channels"])
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """(B, in_channels, H, W) -> (B, out_channels, ceil(H / stride), ceil(W / stride))."""
-        mid, kernel = self.active_mid, self.active_kernel
+        """(B, C, H, W) -> (B, out_channels, ceil(H / stride), ceil(W / stride)) for the first C of the channels in."""
+        in_channels, mid = x_BCHW.shape[1], self.active_mid
         widest = self.widest
         y = x_BCHW
-        if widest.expand is not None and mid != self.in_channels:  # as MBConv, which then leaves it out
-            y = _conv_bn_act(widest.expand, y, widest.expand.conv.weight[:mid], mid)
-        depthwise = widest.depthwise
-        y = _conv_bn_act(depthwise, y, _centre(depthwise.conv.weight[:mid], kernel), mid, groups=mid)
+        if widest.expand is not None and mid != in_channels:  # as MBConv, which then leaves it out
+            y = narrow_conv_bn_act(widest.expand, y, mid)
+        y = narrow_conv_bn_act(widest.depthwise, y, mid, kernel_size=self.active_kernel)
         if widest.squeeze_excite is not None:
-            y = _squeeze_excite(widest.squeeze_excite, y, mid, self.active_se)
-        y = _conv_bn_act(widest.project, y, widest.project.conv.weight[:, :mid], self.out_channels)
-        return x_BCHW + y if widest.has_skip else y
+            y = _squeeze_excite(widest.squeeze_excite, y, self.active_se)
+        y = narrow_conv_bn_act(widest.project, y, self.active_out)
+        return x_BCHW + y if self.stride == 1 and in_channels == self.active_out else y
 
     @torch.no_grad()
     def sort_channels(self) -> None:
@@ -134,12 +224,9 @@ class ElasticMBConv(nn.Module):
         widest = self.widest
         if widest.expand is None:
             return  # the channels are those that come in
-        order = widest.project.conv.weight.abs().sum((0, 2, 3)).argsort(descending=True)
-        for part in (widest.expand, widest.depthwise):
-            for value in (part.conv.weight, *part.bn.state_dict().values()):
-                if value.ndim:
-                    value.copy_(value[order].clone())
-        widest.project.conv.weight.copy_(widest.project.conv.weight[:, order].clone())
+        order = reorder_inputs(widest.project.conv)
+        reorder_outputs(widest.expand, order)
+        reorder_outputs(widest.depthwise, order)
         if widest.squeeze_excite is not None:
             reduce, expand = widest.squeeze_excite.reduce, widest.squeeze_excite.expand
             reduce.weight.copy_(reduce.weight[:, order].clone())
@@ -147,65 +234,92 @@ class ElasticMBConv(nn.Module):
             if expand.bias is not None:
                 expand.bias.copy_(expand.bias[order].clone())
 
-    def extract(self, attributes: Mapping[str, int | str]) -> MBConv:
-        """The MBConv with these attributes and its own copy of the shared weights and statistics."""
-        mid, kernel, squeezed = (int(attributes[key]) for key in ("mid_channels", "kernel_size", "se_channels"))
+
+class ElasticClassifier(SharedLayer):
+    """Classifier with elastic channels in, channels of its convolution and width of its hidden layer.
+
+    Args:
+        in_channels: the most channels in.
+        num_classes: number of logits.
+        last_channels: the most channels of the 1x1 convolution.
+        hidden_features: the largest width of the hidden layer.
+    """
+
+    widest: Classifier
+
+    def __init__(self, in_channels: int, *, num_classes: int, last_channels: int, hidden_features: int) -> None:
+        layer = Classifier(
+            in_channels, num_classes=num_classes, last_channels=last_channels, hidden_features=hidden_features
+        )
+        super().__init__(in_channels, layer)
+        self.active_last = last_channels
+        self.active_hidden = hidden_features
+
+    def activate(self, attributes: Mapping[str, int | str]) -> None:
+        """Chooses `last_channels` and `hidden_features` for `forward`."""
+        self.active_last = int(attributes["last_channels"])
+        self.active_hidden = int(attributes["hidden_features"])
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """(B, C, H, W) -> logits (B, num_classes) for the first C of the channels in."""
         widest = self.widest
-        block = MBConv(
-            self.in_channels,
-            self.out_channels,
-            mid_channels=mid,
-            kernel_size=kernel,
-            stride=self.stride,
-            se_channels=squeezed,
-            activation=self.activation,
-        ).to(widest.project.conv.weight)  # its device and precision
-        with torch.no_grad():
-            if block.expand is not None and widest.expand is not None:
-                _copy_conv_bn(block.expand, widest.expand, widest.expand.conv.weight[:mid], mid)
-            weight = _centre(widest.depthwise.conv.weight[:mid], kernel)
-            _copy_conv_bn(block.depthwise, widest.depthwise, weight, mid)
-            if block.squeeze_excite is not None and widest.squeeze_excite is not None:
-                _copy_squeeze_excite(block.squeeze_excite, widest.squeeze_excite, mid, squeezed)
-            _copy_conv_bn(block.project, widest.project, widest.project.conv.weight[:, :mid], self.out_channels)
-        return block.train(self.training)
+        pooled = narrow_conv_bn_act(widest.conv, x_BCHW, self.active_last).mean((2, 3))
+        hidden = narrow_linear(widest.hidden, pooled, self.active_hidden)
+        return narrow_linear(widest.logits, widest.act(hidden), widest.logits.out_features)
 
 
-def _centre(weight: Tensor, kernel_size: int) -> Tensor:
-    """The central kernel_size x kernel_size part of a (C_out, C_in, k, k) weight."""
-    margin = (weight.shape[-1] - kernel_size) // 2
-    return weight[..., margin : margin + kernel_size, margin : margin + kernel_size]
+def narrow_conv_bn_act(
+    layer: ConvBNAct, x_BCHW: Tensor, out_channels: int, *, kernel_size: int | None = None
+) -> Tensor:
+    """What `layer` would do if it had the channels of `x_BCHW` in, `out_channels` out and the centre of its kernel.
 
-
-def _conv_bn_act(layer: ConvBNAct, x_BCHW: Tensor, weight: Tensor, channels: int, groups: int = 1) -> Tensor:
-    """`layer` with `weight` in place of its own and only its first `channels` of batch norm."""
-    y = nn.functional.conv2d(x_BCHW, weight, None, layer.conv.stride, weight.shape[-1] // 2, groups=groups)
-    out: Tensor = layer.act(layer.bn.narrowed(y, channels))
+    Args:
+        layer: of one group, or depthwise.
+        x_BCHW: (B, C, H, W).
+        out_channels: channels out; C where `layer` is depthwise.
+        kernel_size: side of the kernel; None: the layer's.
+    """
+    weight, groups = layer.conv.weight, 1 if layer.conv.groups == 1 else out_channels
+    side = weight.shape[-1] if kernel_size is None else kernel_size
+    weight = _part(weight, (out_channels, x_BCHW.shape[1] // groups, side, side))
+    y = nn.functional.conv2d(x_BCHW, weight, None, layer.conv.stride, side // 2, groups=groups)
+    out: Tensor = layer.act(layer.bn.narrowed(y, out_channels))
     return out
 
 
-def _squeeze_excite(layer: SqueezeExcite, x_BCHW: Tensor, mid: int, squeezed: int) -> Tensor:
-    reduce, expand = layer.reduce, layer.expand
+def narrow_linear(layer: nn.Linear, x_BC: Tensor, out_features: int) -> Tensor:
+    """What `layer` would do if it had the features of `x_BC` in and `out_features` out."""
+    weight = layer.weight[:out_features, : x_BC.shape[1]]
+    return nn.functional.linear(x_BC, weight, _first(layer.bias, out_features))
+
+
+def reorder_inputs(conv: nn.Conv2d) -> Tensor:
+    """Puts the channels that `conv` reads in the order of the sum of its weights for them, and returns the order."""
+    order = conv.weight.abs().sum((0, 2, 3)).argsort(descending=True)
+    conv.weight.copy_(conv.weight[:, order].clone())
+    return order
+
+
+def reorder_outputs(layer: ConvBNAct, order: Tensor) -> None:
+    """Puts the channels that `layer` gives in `order`."""
+    for value in (layer.conv.weight, *layer.bn.state_dict().values()):
+        if value.ndim:
+            value.copy_(value[order].clone())
+
+
+def _part(weight: Tensor, shape: Sequence[int]) -> Tensor:
+    """The first channels of `weight` and the centre of its kernel, of `shape`."""
+    starts = [0, 0, *((has - wanted) // 2 for has, wanted in zip(weight.shape[2:], shape[2:], strict=True))]
+    return weight[tuple(slice(start, start + size) for start, size in zip(starts, shape, strict=False))]
+
+
+def _squeeze_excite(layer: SqueezeExcite, x_BCHW: Tensor, squeezed: int) -> Tensor:
+    reduce, expand, channels = layer.reduce, layer.expand, x_BCHW.shape[1]
     y = x_BCHW.mean((2, 3), keepdim=True)
-    y = nn.functional.relu(nn.functional.conv2d(y, reduce.weight[:squeezed, :mid], _first(reduce.bias, squeezed)))
-    y = nn.functional.conv2d(y, expand.weight[:mid, :squeezed], _first(expand.bias, mid))
+    y = nn.functional.relu(nn.functional.conv2d(y, reduce.weight[:squeezed, :channels], _first(reduce.bias, squeezed)))
+    y = nn.functional.conv2d(y, expand.weight[:channels, :squeezed], _first(expand.bias, channels))
     return x_BCHW * nn.functional.hardsigmoid(y)
 
 
 def _first(bias: Tensor | None, count: int) -> Tensor | None:
     return None if bias is None else bias[:count]
-
-
-def _copy_conv_bn(into: ConvBNAct, source: ConvBNAct, weight: Tensor, channels: int) -> None:
-    into.conv.weight.copy_(weight)
-    for name, value in source.bn.state_dict().items():
-        target = into.bn.state_dict()[name]
-        target.copy_(value[:channels] if value.ndim else value)
-
-
-def _copy_squeeze_excite(into: SqueezeExcite, source: SqueezeExcite, mid: int, squeezed: int) -> None:
-    into.reduce.weight.copy_(source.reduce.weight[:squeezed, :mid])
-    into.expand.weight.copy_(source.expand.weight[:mid, :squeezed])
-    for new, old, count in ((into.reduce, source.reduce, squeezed), (into.expand, source.expand, mid)):
-        if new.bias is not None and old.bias is not None:
-            new.bias.copy_(old.bias[:count])

@@ -15,7 +15,7 @@ __all__ = ["Encoding"]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
-Options = tuple[int | str, ...]
+Options = tuple[int | float | str, ...]
 
 
 @dataclass(frozen=True)

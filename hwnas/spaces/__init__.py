@@ -10,6 +10,7 @@ from hwnas.spaces.chain import Chain, ChainSpace, ChainSuperNet, Slot
 from hwnas.spaces.fbnet import FBNet
 from hwnas.spaces.mobilenetv3 import MobileNetV3
 from hwnas.spaces.nas_bench_macro import NASBenchMacro
+from hwnas.spaces.resnet import ResNet
 from hwnas.spaces.search_space import IntArray, SearchSpace, SuperNet
 from hwnas.spaces.vision_transformer import VisionTransformer
 
@@ -24,6 +25,7 @@ __all__ = [
     "MobileNetV3",
     "NASBenchMacro",
     "Operator",
+    "ResNet",
     "SearchSpace",
     "Slot",
     "SuperNet",
@@ -38,6 +40,7 @@ SPACES: Final[dict[str, type[SearchSpace]]] = {
     "mobilenetv3": MobileNetV3,
     "nas_bench_macro": NASBenchMacro,
     "vision_transformer": VisionTransformer,
+    "resnet": ResNet,
 }
 """The built-in spaces by name. Plug-ins add theirs through the entry-point group "hwnas.spaces"."""
 
@@ -58,7 +61,7 @@ def make_space(
         name: a key of SPACES or of an installed plug-in.
         input_shape: (C, H, W) of one image.
         num_classes: number of logits.
-        options: further arguments of the space, such as {"width_mult": 0.5}.
+        options: further arguments of the space, such as {"width_mult": 0.5} or {"width_mult": [0.5, 1.0]}.
 
     Raises:
         UnknownNameError: no such space, or no such option.

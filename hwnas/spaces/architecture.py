@@ -20,7 +20,7 @@ class Variable:
     """
 
     name: str
-    options: tuple[int | str, ...]
+    options: tuple[int | float | str, ...]
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from hwnas.errors import SpaceError
-from hwnas.layers import Elastic
+from hwnas.layers import Elastic, ElasticInput
 from hwnas.spaces.architecture import Architecture, Operator, Variable
 from hwnas.spaces.search_space import IntArray, SearchSpace, SuperNet
 
@@ -136,6 +136,16 @@ class Chain:
             canonical_NV[~read_N, variable] = 0
         return canonical_NV
 
+    @cached_property
+    def first_operators(self) -> frozenset[Operator]:
+        """The operators that take what comes into the chain."""
+        leading = list(itertools.takewhile(lambda slot: None in slot.operators or slot.min_depth_choice, self.slots))
+        beginning = Chain(self.variables, self.slots[: len(leading) + 1])
+        deciding = {one for slot in beginning.slots for one in (*slot.variables, slot.depth_variable)}
+        counts = [len(variable.options) if i in deciding else 1 for i, variable in enumerate(self.variables)]
+        every = (Architecture("", choices) for choices in itertools.product(*map(range, counts)))
+        return frozenset(operator for one in every for operator in beginning.operators(one)[:1])
+
     def probabilities(self, slot: Slot, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
         """How likely a slot's operators are where each variable's options are drawn independently.
 
@@ -204,6 +214,11 @@ class ChainSpace(SearchSpace):
     def all_operators(self) -> tuple[Operator, ...]:
         """Every distinct operator, in the order of the slots."""
         return self.chain.all_operators
+
+    @property
+    def first_operators(self) -> frozenset[Operator]:
+        """See SearchSpace.first_operators."""
+        return self.chain.first_operators
 
     def canonicalize(self, choices_NV: IntArray) -> IntArray:
         """Sets to 0 what no running slot reads."""
@@ -321,10 +336,16 @@ class ChainSuperNet(SuperNet):
     def subnet(self, architecture: Architecture) -> nn.Module:
         """The plain network of `architecture` with its own copy of the shared weights."""
         running = self._chain.running(architecture)
-        network = self._assemble([self._elastic(index).extract(operator.attributes) for index, operator in running])
+        network = self._assemble([self._extracted(index, operator) for index, operator in running])
         return network.train(self.training)
 
+    def _extracted(self, index: int, operator: Operator) -> nn.Module:
+        layer = self._elastic(index)
+        if isinstance(layer, ElasticInput):
+            return layer.extract_from(operator.input_shape[0], operator.attributes)
+        return layer.extract(operator.attributes)
 
-def option_product(variables: Sequence[Variable]) -> list[tuple[int | str, ...]]:
+
+def option_product(variables: Sequence[Variable]) -> list[tuple[int | float | str, ...]]:
     """All combinations of the options of `variables`, the last fastest: the order of `Slot.operators`."""
     return list(itertools.product(*(variable.options for variable in variables)))

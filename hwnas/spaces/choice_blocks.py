@@ -7,13 +7,13 @@ own, and the option that does nothing is left out of the network wherever shapes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Final
 
 from torch import nn
 
 from hwnas.layers import Choice, Fixed
 from hwnas.spaces.architecture import Architecture, Operator, Variable
 from hwnas.spaces.chain import Chain, Slot
+from hwnas.spaces.scaling import kept_strides
 from hwnas.spaces.search_space import SearchSpace
 
 __all__ = [
@@ -23,11 +23,8 @@ __all__ = [
     "choice_chain",
     "choice_layer",
     "describe_blocks",
-    "keep_resolution",
     "skip_operator",
 ]
-
-MIN_RESOLUTION: Final = 3
 
 Shape = tuple[int, int, int]
 
@@ -68,7 +65,7 @@ def choice_chain(
 ) -> Chain:
     """The chain of a stem ("conv_bn_act"), all blocks and a head ("pooled_classifier").
 
-    The variables are "stage1.block1" and so on, one a block; see `keep_resolution` for small images.
+    The variables are "stage1.block1" and so on, one a block; see `kept_strides` for small images.
 
     Args:
         macro: the stem, stages and head.
@@ -77,7 +74,7 @@ def choice_chain(
         options: names of the options of a block, from small to large.
         block: the operator of an option for an input shape (C, H, W), channels out and a stride.
     """
-    stem_stride, *strides = keep_resolution(
+    stem_stride, *strides = kept_strides(
         [macro.stem_stride, *(stage.stride for stage in macro.stages)], min(input_shape[1:])
     )
     variables: list[Variable] = []
@@ -112,19 +109,6 @@ def skip_operator(shape: Shape, channels: int, stride: int, *, activation: str) 
     if stride == 1 and shape[0] == channels:
         return None
     return _conv(shape, channels, kernel_size=1, stride=stride, activation=activation)
-
-
-def keep_resolution(strides: Sequence[int], side: int) -> list[int]:
-    """`strides`, the earliest set to 1 until an image of `side` pixels ends with at least MIN_RESOLUTION a side."""
-    kept = list(strides)
-    for index in range(len(kept)):
-        last = side
-        for stride in kept:
-            last = _strided(last, stride)
-        if last >= MIN_RESOLUTION:
-            break
-        kept[index] = 1
-    return kept
 
 
 def _conv(shape: Shape, channels: int, *, kernel_size: int, stride: int, activation: str) -> Operator:

@@ -23,7 +23,7 @@ from hwnas.spaces.choice_blocks import (
     describe_blocks,
     skip_operator,
 )
-from hwnas.spaces.mobilenetv3 import round_channels
+from hwnas.spaces.scaling import round_channels
 
 __all__ = ["FBNet"]
 

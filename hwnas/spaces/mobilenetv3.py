@@ -1,20 +1,32 @@
 """Once-for-All's MobileNetV3 space (Cai et al., ICLR 2020; MobileNetV3: Howard et al., ICCV 2019).
 
 Five stages of elastic depth {2, 3, 4}; in each block an elastic kernel {3, 5, 7} and expand ratio {3, 4, 6}; about 10^19
-encodings. Squeeze-and-excitation and hard-swish stand where MobileNetV3 has them.
+encodings. Squeeze-and-excitation and hard-swish stand where MobileNetV3 has them. Where they are given several values,
+the width of the network and the resolution of its images are elastic too.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import ClassVar, Final
 
 from torch import nn
 
 from hwnas.errors import SettingsError
-from hwnas.layers import Classifier, ConvBNAct, ElasticMBConv, Fixed, MBConv
-from hwnas.spaces.architecture import Architecture, Operator, Variable
-from hwnas.spaces.chain import Chain, ChainSpace, Slot, option_product
+from hwnas.layers import (
+    Classifier,
+    ConvBNAct,
+    ElasticClassifier,
+    ElasticConvBNAct,
+    ElasticMBConv,
+    MBConv,
+    Resize,
+)
+from hwnas.spaces.architecture import Architecture, Operator
+from hwnas.spaces.chain import Chain, ChainSpace, Slot
+from hwnas.spaces.decisions import Decisions, ascending, elastic_layer, option_value
+from hwnas.spaces.scaling import Place, checked_resolutions, image_sizes, kept_strides, resize, round_channels
 
 __all__ = ["MobileNetV3"]
 
@@ -24,7 +36,6 @@ EXPAND_RATIOS: Final = (3, 4, 6)
 STEM_CHANNELS: Final = 16
 LAST_CHANNELS: Final = 960
 HIDDEN_FEATURES: Final = 1280
-MIN_RESOLUTION: Final = 3
 
 
 @dataclass(frozen=True)
@@ -44,43 +55,65 @@ STAGES: Final = (
     Stage(112, 1, True, "hard_swish"),
     Stage(160, 2, True, "hard_swish"),
 )
+FIRST_BLOCK: Final = Stage(STEM_CHANNELS, 1, False, "relu")
+ALL_CHANNELS: Final = (STEM_CHANNELS, *(stage.channels for stage in STAGES), LAST_CHANNELS, HIDDEN_FEATURES)
+SCALES: Final = {"width_mult": "w", "resolution": "r"}
+ELASTIC: Final = {"conv_bn_act": ElasticConvBNAct, "mbconv": ElasticMBConv, "classifier": ElasticClassifier}
 
 
 class MobileNetV3(ChainSpace):
     """Once-for-All's MobileNetV3, for images of any size: five stages of 2 to 4 inverted residual blocks, each with kernel
-    size 3, 5 or 7 and expand ratio 3, 4 or 6; about 10^19 architectures. Option: width_mult (1.0).
+    size 3, 5 or 7 and expand ratio 3, 4 or 6; about 10^19 architectures. Options: width_mult (1.0) and resolution (the
+    images' own), each a number or several, which are then searched.
 
     Small images keep their resolution: the earliest strides of 2 are dropped until the last stage sees at least 3 pixels
-    a side, so 224 pixels end at 7, 32 at 4, 28 at 4 and 8 at 4.
+    a side, so 224 pixels end at 7, 32 at 4, 28 at 4 and 8 at 4. Of several resolutions the largest decides. Each value
+    of either option has operators of its own, which a latency table measures.
 
     Args:
         input_shape: (C, H, W) of one image.
         num_classes: number of logits.
         width_mult: factor on all channels (rounded to multiples of 8, as MobileNet does).
+        resolution: shorter side, in pixels, to which the network itself scales the images.
 
     Raises:
-        SettingsError: an argument out of range.
+        SettingsError: an argument out of range, values that do not ascend, or widths that are one after rounding.
     """
 
     name: ClassVar = "mobilenetv3"
-    layers: ClassVar = {"conv_bn_act": ConvBNAct, "mbconv": MBConv, "classifier": Classifier}
+    layers: ClassVar = {"resize": Resize, "conv_bn_act": ConvBNAct, "mbconv": MBConv, "classifier": Classifier}
 
     def __init__(
-        self, input_shape: tuple[int, int, int] = (3, 224, 224), num_classes: int = 1000, *, width_mult: float = 1.0
+        self,
+        input_shape: tuple[int, int, int] = (3, 224, 224),
+        num_classes: int = 1000,
+        *,
+        width_mult: float | Sequence[float] = 1.0,
+        resolution: float | Sequence[float] | None = None,
     ) -> None:
-        if not 0.05 <= width_mult <= 16:
-            raise SettingsError("width_mult of mobilenetv3", "must be from 0.05 to 16", came=f"{width_mult} came")
+        widths = ascending("width_mult of mobilenetv3", width_mult, low=0.05, high=16)
+        for before, after in itertools.pairwise(widths):
+            if all(round_channels(one * before) == round_channels(one * after) for one in ALL_CHANNELS):
+                raise SettingsError(
+                    "width_mult of mobilenetv3",
+                    "must differ in channels, which are multiples of 8",
+                    came=f"{before} and {after} give the same",
+                )
         self.input_shape = input_shape
         self.num_classes = num_classes
-        self.width_mult = float(width_mult)
+        self._widths = tuple(map(float, widths))
+        self._resolutions = checked_resolutions("resolution of mobilenetv3", resolution, input_shape=input_shape)
 
     @property
-    def options(self) -> dict[str, int | float | str]:
-        """{"width_mult": float}."""
-        return {"width_mult": self.width_mult}
+    def options(self) -> Mapping[str, int | float | str | Sequence[float]]:
+        """ "width_mult", and "resolution" where it is not the images' own; several values are a list."""
+        options: dict[str, int | float | str | Sequence[float]] = {"width_mult": option_value(self._widths)}
+        if not self._own_resolution:
+            options["resolution"] = option_value(self._resolutions)
+        return options
 
     def describe(self, architecture: Architecture) -> str:
-        """Depths, kernel sizes and expand ratios, a stage after the other."""
+        """Width and resolution where they are searched; depths, kernel sizes and expand ratios, a stage after the other."""
         values = {
             variable.name: variable.options[choice]
             for variable, choice in zip(self.variables, architecture.choices, strict=True)
@@ -95,100 +128,80 @@ class MobileNetV3(ChainSpace):
                     for block in blocks
                 )
             )
-        return " | ".join(stages)
+        scale = [f"{letter}{values[name]}" for name, letter in SCALES.items() if name in values]
+        return " | ".join([*([" ".join(scale)] if scale else []), *stages])
 
     def elastic_layer(self, slot: Slot) -> nn.Module:
-        """One elastic block a slot: kernels share their centre, expansions their first channels."""
-        widest = slot.present[-1]
-        if not slot.variables:
-            return Fixed(self.build_operator(widest))
-        make_elastic: Callable[..., nn.Module] = ElasticMBConv
-        return make_elastic(widest.input_shape[0], **widest.attributes)
+        """One elastic block a slot: kernels share their centre, channels their first ones."""
+        return elastic_layer(slot, self.build_operator, elastic=ELASTIC)
 
     @cached_property
     def chain(self) -> Chain:
-        """Stem, first block, the elastic blocks with nine operators each, classifier."""
-        strides = self._strides()
-        _, height, width = self.input_shape
-        stem = self._channels(STEM_CHANNELS)
-        slots = [_conv_slot(self.input_shape, stem, strides[0])]
-        shape = (stem, _strided(height, strides[0]), _strided(width, strides[0]))
-        slots.append(Slot((_mbconv(shape, stem, Stage(STEM_CHANNELS, 1, False, "relu"), 3, 1, 1),)))
-        variables: list[Variable] = []
-        for number, (stage, stride) in enumerate(zip(STAGES, strides[1:], strict=True), start=1):
-            depth = len(variables)
-            variables.append(Variable(f"stage{number}.depth", DEPTHS))
-            out_channels = self._channels(stage.channels)
+        """The slots, in order."""
+        decisions = Decisions()
+        scale = (decisions.among("width_mult", self._widths), decisions.among("resolution", self._resolutions))
+        stem_stride, *strides = kept_strides([2, *(stage.stride for stage in STAGES)], max(self._resolutions))
+        place = Place(0, image_sizes(self.input_shape, self._resolutions))
+        slots = [] if self._own_resolution else [decisions.slot(partial(resize, self.input_shape), scale[1])]
+        slots.append(decisions.slot(partial(_stem, self.input_shape[0], place, stem_stride), *scale))
+        place = place.after(STEM_CHANNELS, stem_stride)
+        slots.append(decisions.slot(partial(_mbconv, place, FIRST_BLOCK, kernel_size=3, expand_ratio=1), *scale))
+        for number, (stage, stride) in enumerate(zip(STAGES, strides, strict=True), start=1):
+            depth = decisions.among(f"stage{number}.depth", DEPTHS)
             for block in range(max(DEPTHS)):
-                first = len(variables)
-                variables.append(Variable(f"stage{number}.block{block + 1}.kernel_size", KERNEL_SIZES))
-                variables.append(Variable(f"stage{number}.block{block + 1}.expand_ratio", EXPAND_RATIOS))
-                block_stride = stride if block == 0 else 1
-                operators = tuple(
-                    _mbconv(shape, out_channels, stage, int(kernel), int(ratio), block_stride)
-                    for kernel, ratio in option_product(variables[first:])
-                )
+                kernel_size = decisions.among(f"stage{number}.block{block + 1}.kernel_size", KERNEL_SIZES)
+                expand_ratio = decisions.among(f"stage{number}.block{block + 1}.expand_ratio", EXPAND_RATIOS)
+                shape = replace(stage, stride=stride if block == 0 else 1)
                 least = next(choice for choice, value in enumerate(DEPTHS) if value > block)
-                slots.append(Slot(operators, (first, first + 1), depth if least else None, least))
-                shape = (out_channels, _strided(shape[1], block_stride), _strided(shape[2], block_stride))
-        slots.append(Slot((self._classifier(shape),)))
-        return Chain(variables, slots)
+                slots.append(
+                    decisions.slot(
+                        partial(_mbconv, place, shape),
+                        *scale,
+                        kernel_size,
+                        expand_ratio,
+                        depth=depth,
+                        min_depth_choice=least,
+                    )
+                )
+                place = place.after(shape.channels, shape.stride)
+        slots.append(decisions.slot(partial(_classifier, place, self.num_classes), *scale))
+        return Chain(decisions.variables, slots)
 
-    def _classifier(self, shape: tuple[int, int, int]) -> Operator:
-        attributes = {
-            "num_classes": self.num_classes,
-            "last_channels": self._channels(LAST_CHANNELS),
-            "hidden_features": self._channels(HIDDEN_FEATURES),
-        }
-        return Operator("classifier", shape, attributes)
-
-    def _channels(self, channels: int) -> int:
-        return round_channels(channels * self.width_mult)
-
-    def _strides(self) -> list[int]:
-        """Strides of the stem and the stages, the earliest dropped where the image is small."""
-        strides = [2, *(stage.stride for stage in STAGES)]
-        for index, stride in enumerate(strides):
-            side = min(self.input_shape[1:])
-            for later in strides:
-                side = _strided(side, later)
-            if side >= MIN_RESOLUTION:
-                break
-            if stride > 1:
-                strides[index] = 1
-        return strides
+    @property
+    def _own_resolution(self) -> bool:
+        return self._resolutions == (min(self.input_shape[1:]),)
 
 
-def round_channels(channels: float, divisor: int = 8) -> int:
-    """The multiple of `divisor` nearest to `channels`, never less than nine tenths of it (MobileNet's rule)."""
-    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
-    return rounded if rounded >= 0.9 * channels else rounded + divisor
-
-
-def _strided(size: int, stride: int) -> int:
-    return (size - 1) // stride + 1
-
-
-def _conv_slot(shape: tuple[int, int, int], out_channels: int, stride: int) -> Slot:
+def _stem(in_channels: int, place: Place, stride: int, width_mult: float, resolution: int) -> Operator:
     attributes: dict[str, int | str] = {
-        "out_channels": out_channels,
+        "out_channels": round_channels(STEM_CHANNELS * width_mult),
         "kernel_size": 3,
         "stride": stride,
         "activation": "hard_swish",
     }
-    return Slot((Operator("conv_bn_act", shape, attributes),))
+    return Operator("conv_bn_act", (in_channels, *place.sizes[resolution]), attributes)
 
 
 def _mbconv(
-    shape: tuple[int, int, int], out_channels: int, stage: Stage, kernel_size: int, expand_ratio: int, stride: int
+    place: Place, stage: Stage, width_mult: float, resolution: int, kernel_size: int, expand_ratio: int
 ) -> Operator:
+    shape = place.shape(width_mult, resolution)
     mid_channels = shape[0] if expand_ratio == 1 else round_channels(shape[0] * expand_ratio)
     attributes: dict[str, int | str] = {
-        "out_channels": out_channels,
+        "out_channels": round_channels(stage.channels * width_mult),
         "mid_channels": mid_channels,
         "kernel_size": kernel_size,
-        "stride": stride,
+        "stride": stage.stride,
         "se_channels": round_channels(mid_channels / 4) if stage.squeeze_excite else 0,
         "activation": stage.activation,
     }
     return Operator("mbconv", shape, attributes)
+
+
+def _classifier(place: Place, num_classes: int, width_mult: float, resolution: int) -> Operator:
+    attributes: dict[str, int | str] = {
+        "num_classes": num_classes,
+        "last_channels": round_channels(LAST_CHANNELS * width_mult),
+        "hidden_features": round_channels(HIDDEN_FEATURES * width_mult),
+    }
+    return Operator("classifier", place.shape(width_mult, resolution), attributes)

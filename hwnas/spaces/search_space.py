@@ -81,7 +81,7 @@ class SearchSpace(ABC):
 
     @property
     @abstractmethod
-    def options(self) -> dict[str, int | float | str]:
+    def options(self) -> Mapping[str, int | float | str | Sequence[float]]:
         """The arguments besides input_shape and num_classes that the space was made with."""
 
     @abstractmethod
@@ -278,7 +278,7 @@ class SearchSpace(ABC):
             "space": self.name,
             "input_shape": list(self.input_shape),
             "num_classes": self.num_classes,
-            "space_options": self.options,
+            "space_options": dict(self.options),
         }
 
 

@@ -26,7 +26,7 @@ def test_the_defaults_are_those_of_search() -> None:
 
 def test_settings_survive_the_way_through_toml(tmp_path: Path) -> None:
     given = {
-        "space_options": {"width_mult": 0.25},
+        "space_options": {"width_mult": [0.25, 1], "resolution": [6, 8], "depth": 3},
         "objectives": ["error", "latency@local-cpu"],
         "bounds": {"latency@local-cpu": 3.5},
         "data": 'a "quoted" \\ path',
@@ -59,6 +59,8 @@ def test_an_unknown_key_names_the_nearest() -> None:
         {"space": 3},
         {"bounds": {"macs": "x"}},
         {"seed": -1},
+        {"space_options": {"width_mult": "wide"}},
+        {"space_options": {"width_mult": [0.5, "wide"]}},
     ],
 )
 def test_a_value_of_the_wrong_kind_names_its_key(given: dict[str, object]) -> None:

@@ -9,8 +9,10 @@ from hwnas.errors import SettingsError
 def test_shapes_and_options() -> None:
     assert parse_shape("1x28x28") == (1, 28, 28)
     assert parse_options(["width_mult=0.5", "a=3"]) == {"width_mult": 0.5, "a": 3}
+    assert parse_options(["width_mult=0.5,1", "a= 3, 4"]) == {"width_mult": [0.5, 1], "a": [3, 4]}
     for wrong in ("", "3x224", "3x224x-1", "axbxc"):
         with pytest.raises(SettingsError):
             parse_shape(wrong)
-    with pytest.raises(SettingsError, match=r"such as width_mult=0\.5"):
-        parse_options(["width_mult"])
+    for wrong in ("width_mult", "width_mult=", "width_mult=0.5,", "width_mult=[0.5,1]"):
+        with pytest.raises(SettingsError, match=r"such as width_mult=0\.5"):
+            parse_options([wrong])

@@ -1,13 +1,14 @@
 """What is wrong with a table that could be read."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from hwnas.devices import Measurement
-from hwnas.latency import save_table
+from hwnas.latency import save_table, table_path
 from hwnas.latency.inspection import Finding, calibrated_networks, inspect_table, space_of
-from hwnas.spaces import Operator
+from hwnas.spaces import MobileNetV3, Operator, ResNet
 
 
 def wrong(table, space, **keywords):
@@ -20,6 +21,23 @@ def notes(table, space, **keywords):
 
 def test_the_space_is_made_from_rows_and_file_name(bare_table, small_space):
     assert space_of(bare_table).identity() == small_space.identity()
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        MobileNetV3((3, 32, 32), 10, width_mult=[0.25, 0.5], resolution=[16, 32]),
+        ResNet((3, 32, 32), 10),
+        ResNet((3, 32, 32), 10, width_mult=0.65, expand_ratio=[0.25, 0.35]),
+    ],
+    ids=lambda space: f"{space.name} {space.options}",
+)
+def test_options_of_several_values_are_in_the_file_name(bare_table, space):
+    """And no others than those that are not the default."""
+    identity = replace(bare_table.identity, space=space.name)
+    entries = dict.fromkeys(space.all_operators(), next(iter(bare_table.entries.values())))
+    table = replace(bare_table, identity=identity, entries=entries, path=table_path(Path("t"), identity, space))
+    assert space_of(table).identity() == space.identity()
 
 
 def test_a_table_without_a_file_is_of_the_default_options(bare_table):

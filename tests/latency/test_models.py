@@ -66,6 +66,17 @@ class TestContexts:
             assert [len(names) for names in sides] == [1, *[2] * (len(sides) - 2), 1]
             assert all(before[-1] == after[0] for before, after in itertools.pairwise(sides))
 
+    def test_an_operator_has_none_before_it_where_it_takes_the_image(self):
+        """Whether or not it is in every network: images are resized in some, and stems are first in the others."""
+        space = MobileNetV3((1, 8, 8), 10, width_mult=[0.1, 0.5], resolution=[6, 8])
+        small, full = "two 1x1 convolutions at 1x6x6", "two 1x1 convolutions at 8x8x8"
+        resize, stem, *_ = space.operators(space.smallest())
+        assert (resize.kind, sides_of(resize, space)) == ("resize", (small,))
+        assert sides_of(stem, space) == (small, "two 1x1 convolutions at 8x6x6")
+        for width in (0, 1):
+            choices = [width, 1, *space.smallest().choices[2:]]
+            assert sides_of(space.operators(space.architecture(choices))[0], space) == (full,)
+
     def test_an_inner_operator_of_the_image_s_shape_has_one_before_it(self):
         space = MobileNetV3((16, 8, 8), 10, width_mult=1.0)
         stem, first = space.operators(space.smallest())[:2]

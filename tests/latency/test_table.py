@@ -13,7 +13,7 @@ from hwnas.cli import commands
 from hwnas.devices import Device
 from hwnas.errors import TableIncompleteError, TableMismatchError
 from hwnas.latency import Calibration, TableIdentity, profile_command, table_path
-from hwnas.spaces import MobileNetV3
+from hwnas.spaces import MobileNetV3, ResNet
 from hwnas.testing import ToySpace
 
 COMMAND = "hwnas profile board --space toy --input-shape 1x6x6"
@@ -152,6 +152,18 @@ class TestPaths:
         assert found[3] == Path("t/board/simulated-fp32-toy-1x6x6-b8.json")
         assert found[1] == Path("t/board/simulated-fp32-toy-1x6x6-width_mult0.5.json")
         assert len(set(found)) == len(found) - len(changes), "the default width is not named"
+
+    def test_several_values_of_an_option_are_named_and_the_default_ones_are_not(self, identity):
+        scaled = MobileNetV3((1, 6, 6), 3, width_mult=[0.5, 1.0], resolution=[4, 6])
+        assert table_path(Path("t"), identity, scaled).name == (
+            "simulated-fp32-toy-1x6x6-width_mult0.5,1-resolution4,6.json"
+        )
+        assert profile_command(identity, scaled).endswith(
+            " --space-option width_mult=0.5,1 --space-option resolution=4,6"
+        )
+        assert table_path(Path("t"), identity, ResNet((1, 6, 6), 3)).name == "simulated-fp32-toy-1x6x6.json"
+        found = table_path(Path("t"), identity, ResNet((1, 6, 6), 3, expand_ratio=0.25)).name
+        assert found == "simulated-fp32-toy-1x6x6-expand_ratio0.25.json"
 
     def test_the_command_says_what_is_not_the_default(self, identity):
         assert profile_command(identity) == COMMAND

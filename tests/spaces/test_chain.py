@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hwnas.errors import SpaceError
-from hwnas.layers import Fixed
+from hwnas.layers import ElasticConvBNAct, Fixed
 from hwnas.spaces import Architecture, Chain, ChainSuperNet, Operator, Slot, Variable
 from hwnas.spaces.chain import option_product
 
@@ -264,3 +264,35 @@ def test_outputs_of_different_shapes_cannot_be_mixed() -> None:
     supernet.mix([torch.tensor([0.5, 0.5])])
     with pytest.raises(SpaceError, match="which width decide must give outputs of one shape"):
         supernet(torch.ones(2, 3))
+
+
+def test_the_first_operators_are_those_of_all_architectures() -> None:
+    """Past a slot that may be empty, by a choice or by depth, to the first that always runs."""
+    chains = (
+        CHAIN,
+        MIXED,
+        Chain(CHAIN.variables, CHAIN.slots[1:]),
+        Chain(
+            MIXED_VARIABLES,
+            (Slot((A,), (), 2, 1), Slot((None, B, C), (0,)), Slot((None, D), (2,)), Slot((C,)), Slot((D,))),
+        ),
+    )
+    for chain in chains:
+        every = itertools.product(*(range(len(variable.options)) for variable in chain.variables))
+        assert chain.first_operators == {chain.operators(Architecture("s", choices))[0] for choices in every}
+
+
+def test_what_comes_into_a_layer_reaches_it_when_it_is_extracted() -> None:
+    """Where fewer channels may come in than into the widest."""
+
+    def conv(in_channels: int, out_channels: int) -> Operator:
+        return Operator("conv", (in_channels, 1, 1), {"out_channels": out_channels})
+
+    slots = (Slot((conv(1, 2), conv(1, 3)), (0,)), Slot((conv(2, 2), conv(3, 2)), (0,)))
+    chain = Chain((Variable("width", (2, 3)),), slots)
+    layers = iter([ElasticConvBNAct(1, 3), ElasticConvBNAct(3, 2)])
+    supernet = ChainSuperNet(chain, lambda slot: next(layers), lambda modules: nn.Sequential(*modules)).eval()
+    x = torch.ones(1, 1, 1, 1)
+    for choice in (0, 1, 0):
+        supernet.activate(Architecture("s", (choice,)))
+        torch.testing.assert_close(supernet.subnet(Architecture("s", (choice,)))(x), supernet(x))

@@ -15,7 +15,6 @@ from hwnas.spaces.choice_blocks import (
     Stage,
     choice_chain,
     describe_blocks,
-    keep_resolution,
     skip_operator,
 )
 from hwnas.testing.space_contract import randomize
@@ -50,21 +49,6 @@ def test_what_does_nothing_projects_where_shapes_differ(channels: int, stride: i
     attributes = {"out_channels": channels, "kernel_size": 1, "stride": stride, "activation": "relu"}
     assert found == Operator("conv_bn_act", (8, 4, 4), attributes)
     assert skip_operator((8, 4, 4), 8, 1, activation="relu") is None
-
-
-@pytest.mark.parametrize(
-    ("side", "kept"),
-    [(48, [2, 1, 2, 2, 2]), (47, [2, 1, 2, 2, 2]), (33, [2, 1, 2, 2, 2]), (32, [1, 1, 2, 2, 2]), (5, [1, 1, 1, 1, 2])],
-)
-def test_the_earliest_strides_are_dropped_for_small_images(side: int, kept: list[int]) -> None:
-    strides = [2, 1, 2, 2, 2]
-    assert keep_resolution(strides, side) == kept
-    assert strides == [2, 1, 2, 2, 2]
-
-
-@pytest.mark.parametrize("side", [1, 2, 3, 4])
-def test_the_smallest_images_keep_their_size(side: int) -> None:
-    assert keep_resolution([2, 2], side) == [1, 1]
 
 
 SPACES = [NASBenchMacro((3, 8, 8), 5), FBNet((3, 8, 8), 5, width_mult=0.25)]

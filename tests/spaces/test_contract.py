@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import pytest
 
-from hwnas.spaces import FBNet, MobileNetV3, NASBenchMacro, SearchSpace, VisionTransformer
+from hwnas.spaces import FBNet, MobileNetV3, NASBenchMacro, ResNet, SearchSpace, VisionTransformer
 from hwnas.testing.space_contract import SpaceContract
 from hwnas.testing.toy_space import ToySpace
 
@@ -102,3 +102,32 @@ class TestVisionTransformerOfImageNet(SpaceContract):
     @classmethod
     def space(cls) -> SearchSpace:
         return VisionTransformer((3, 224, 224), 1000)
+
+
+class TestMobileNetV3OfWidthsAndResolutions(SpaceContract):
+    num_architectures: ClassVar = 40
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def space(cls) -> SearchSpace:
+        return MobileNetV3((1, 8, 12), 10, width_mult=[0.1, 0.5], resolution=[6, 7])
+
+
+class TestResNetOfDigits(SpaceContract):
+    num_architectures: ClassVar = 40
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def space(cls) -> SearchSpace:
+        return ResNet((1, 8, 8), 10, width_mult=[0.05, 0.1], expand_ratio=[0.5, 1.5], resolution=[6, 8])
+
+
+class TestResNetOfImageNet(SpaceContract):
+    num_architectures: ClassVar = 8
+    num_exports: ClassVar = 3
+    with_weights: ClassVar = False
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def space(cls) -> SearchSpace:
+        return ResNet((3, 224, 224), 1000)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from hwnas.errors import SettingsError
+from hwnas.errors import SettingsError, SpaceError
 from hwnas.objectives import macs, parameters
 from hwnas.spaces import Architecture, MobileNetV3, Operator
-from hwnas.spaces.mobilenetv3 import round_channels
+from hwnas.spaces.scaling import round_channels
 from hwnas.testing.space_contract import SpaceContract
 
 # Once-for-All's ofa_mbv3 (Cai et al., ICLR 2020): channels, stride, squeeze-and-excite and activation of each stage
@@ -200,13 +200,6 @@ def test_all_channels_are_multiplied(width_mult: float, channels: tuple[int, ...
     assert space.options == {"width_mult": float(width_mult)}
 
 
-@pytest.mark.parametrize(
-    ("channels", "rounded"), [(1, 8), (8, 8), (11.9, 16), (12, 16), (10, 16), (17.7, 16), (18, 24), (20, 24), (35, 32)]
-)
-def test_channels_are_rounded_as_mobilenet_does(channels: float, rounded: int) -> None:
-    assert round_channels(channels) == rounded
-
-
 @pytest.mark.parametrize("width_mult", [0, -1, 0.049, 16.1, 1e9, float("nan"), float("inf")])
 def test_a_width_out_of_range_is_refused(width_mult: float) -> None:
     with pytest.raises(SettingsError, match=r"width_mult of mobilenetv3 must be from 0.05 to 16, but .* came"):
@@ -237,7 +230,93 @@ def test_the_walk_of_a_population_never_lists_operators(imagenet: MobileNetV3, m
     assert imagenet.operator_indices(choices_NV).shape == (1000, 23)
 
 
+@pytest.fixture(scope="module")
+def scaled() -> MobileNetV3:
+    return MobileNetV3((3, 32, 48), 10, width_mult=[0.5, 1.0], resolution=[16, 24, 32])
+
+
+def test_width_and_resolution_come_first_and_only_where_there_are_several(scaled: MobileNetV3) -> None:
+    plain = MobileNetV3((3, 32, 48), 10)
+    assert [(one.name, one.options) for one in scaled.variables[:2]] == [
+        ("width_mult", (0.5, 1.0)),
+        ("resolution", (16, 24, 32)),
+    ]
+    assert scaled.variables[2:] == plain.variables
+    fixed = MobileNetV3((3, 32, 48), 10, width_mult=[0.5], resolution=24)
+    assert fixed.variables == plain.variables
+    assert fixed.options == {"width_mult": 0.5, "resolution": 24}
+    assert scaled.options == {"width_mult": [0.5, 1.0], "resolution": [16, 24, 32]}
+    assert MobileNetV3((3, 32, 48), 10, resolution=32).options == {"width_mult": 1.0}
+
+
+def test_a_scaled_network_is_that_of_a_space_of_its_width(scaled: MobileNetV3) -> None:
+    """At the images' own resolution operator for operator, else behind a Resize; the strides stay those of the largest."""
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        _, _, *rest = scaled.sample(rng).choices
+        for choice, width in enumerate((0.5, 1.0)):
+            plain = MobileNetV3((3, 32, 48), 10, width_mult=width)
+            expected = plain.operators(plain.architecture(rest))
+            assert scaled.operators(scaled.architecture([choice, 2, *rest])) == expected
+            resize, *others = scaled.operators(scaled.architecture([choice, 0, *rest]))
+            assert resize == Operator("resize", (3, 32, 48), {"height": 16, "width": 24})
+            assert [one.attributes for one in others] == [one.attributes for one in expected]
+            assert others[0].input_shape == (3, 16, 24)
+            assert others[-1].input_shape[1:] == (2, 3)
+
+
+def test_what_takes_the_image_is_known_exactly(scaled: MobileNetV3) -> None:
+    first = {one.key for one in scaled.first_operators}
+    every = {one.key for one in scaled.all_operators() if one.input_shape == (3, 32, 48)}
+    assert first == every
+    assert sorted(key.partition("(")[0] for key in first) == ["conv_bn_act"] * 2 + ["resize"] * 2
+
+
+def test_a_fixed_resolution_is_always_resized_to() -> None:
+    space = MobileNetV3((1, 8, 8), 10, resolution=6)
+    assert [one.kind for one in space.first_operators] == ["resize"]
+    assert all(space.operators(one)[1].input_shape == (1, 6, 6) for one in (space.smallest(), space.largest()))
+
+
+def test_widths_and_resolutions_are_described(scaled: MobileNetV3) -> None:
+    assert scaled.describe(scaled.smallest()) == " | ".join(["w0.5 r16", *["k3e3 k3e3"] * 5])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"width_mult": [1.0, 0.5]}, "width_mult of mobilenetv3 must go up from value to value, but 1.0, 0.5 came"),
+        ({"width_mult": [0.5, 99]}, "width_mult of mobilenetv3 must be from 0.05 to 16, but 99 came"),
+        ({"width_mult": []}, "width_mult of mobilenetv3 must be from 0.05 to 16, but none came"),
+        ({"width_mult": [0.5, 0.5001]}, "must differ in channels.*but 0.5 and 0.5001 give the same"),
+        ({"resolution": [16, 64]}, "resolution of mobilenetv3 must be whole numbers of pixels from 4 to 32.* 64 came"),
+        ({"resolution": [32, 16]}, "resolution of mobilenetv3 must go up"),
+    ],
+)
+def test_values_that_cannot_be_searched_are_refused(options: dict[str, list[float]], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        MobileNetV3((3, 32, 48), 10, **options)
+
+
+def test_mixing_over_widths_says_that_it_cannot() -> None:
+    """Outputs of different channels have no sum; what is expected of them has a cost all the same."""
+    space = MobileNetV3((1, 8, 8), 10, width_mult=[0.1, 1.0])
+    supernet = space.supernet().eval()
+    uniform = [torch.full((len(one.options),), 1 / len(one.options)) for one in space.variables]
+    supernet.mix(uniform)
+    with torch.no_grad(), pytest.raises(SpaceError, match="which width_mult decide must give outputs of one shape"):
+        supernet(torch.zeros(1, 1, 8, 8))
+    cost = torch.arange(len(space.all_operators()), dtype=torch.float64)
+    largest = [
+        torch.nn.functional.one_hot(torch.tensor(one), count).double()
+        for one, count in zip(space.largest().choices, space.num_options_V.tolist(), strict=True)
+    ]
+    by_hand = sum(space.all_operators().index(one) for one in space.operators(space.largest()))
+    assert space.expected_cost(largest, cost).item() == by_hand
+
+
 @pytest.mark.slow
 def test_every_operator_exports() -> None:
-    for space in (MobileNetV3((1, 8, 8), 10, width_mult=0.25), MobileNetV3((3, 32, 32), 10)):
+    scaled = MobileNetV3((1, 8, 8), 10, width_mult=[0.1, 0.25], resolution=[6, 8])
+    for space in (MobileNetV3((1, 8, 8), 10, width_mult=0.25), MobileNetV3((3, 32, 32), 10), scaled):
         SpaceContract().check_export(space, space.all_operators())

@@ -28,6 +28,13 @@ def test_arguments_and_options_reach_the_space() -> None:
     }
 
 
+@pytest.mark.parametrize("name", SPACES)
+def test_several_values_of_an_option_are_a_list_in_its_identity(name: str) -> None:
+    options = {"width_mult": [0.5, 1.0], "resolution": [6, 8]}
+    space = make_space(name, input_shape=(1, 8, 8), num_classes=7, options=options)
+    assert {key: space.identity()["space_options"][key] for key in options} == options
+
+
 @pytest.mark.parametrize(("name", "near"), [("mobilenet", "mobilenetv3"), ("MobileNetV2", "mobilenetv3")])
 def test_an_unknown_space_names_the_nearest(name: str, near: str) -> None:
     with pytest.raises(UnknownNameError, match=f"space '{name}' does not exist. Did you mean '{near}'") as caught:
@@ -47,9 +54,11 @@ def test_arguments_are_no_options(positional: str) -> None:
         make_space("mobilenetv3", options={positional: 3})
 
 
-@pytest.mark.parametrize("value", ["0.5", True, None, [0.5]])
+@pytest.mark.parametrize("value", ["0.5", True, None, ["0.5"], [0.5, True], [[0.5]]])
 def test_an_option_that_is_no_number_is_refused(value: Any) -> None:
-    with pytest.raises(SettingsError, match="width_mult of the space mobilenetv3 must be a number"):
+    with pytest.raises(
+        SettingsError, match="width_mult of the space mobilenetv3 must be a number or a list of numbers"
+    ):
         make_space("mobilenetv3", options={"width_mult": value})
 
 
