@@ -93,12 +93,13 @@ class _Fitted:
         """
         count = len(self.surprises_T)
         normal = float(norm.ppf(0.5 + level / 2))
-        rank = int(np.ceil((count + 1) * level))
-        if rank > count or count < 2:
+        if count < 2:
             return normal
-        found = float(np.sort(self.surprises_T)[rank - 1])
+        rank = int(np.ceil((count + 1) * level))
+        found = max(float(np.sort(self.surprises_T)[min(rank, count) - 1]), 1e-9)
         trust = count / (count + TRUSTED)
-        return float(max(found, 1e-9) ** trust * normal ** (1 - trust))
+        between = float(found**trust * normal ** (1 - trust))
+        return between if rank <= count else max(between, normal)
 
     @property
     def widening(self) -> float:
