@@ -1,12 +1,13 @@
 """Members by name, and their options."""
 
+import sys
 from typing import Any
 
 import pytest
 
 from hwnas import plugins
 from hwnas.errors import SettingsError, UnknownNameError
-from hwnas.plugins import check_options, find_member
+from hwnas.plugins import check_options, find_member, load_object
 
 
 class Entry:
@@ -54,3 +55,36 @@ def test_options_are_numbers_for_keyword_only_parameters() -> None:
     for wrong in ("0.5", True, None):
         with pytest.raises(SettingsError, match="rate of the thing must be a number"):
             check_options("the thing", make, {"rate": wrong})
+
+
+def test_code_that_cannot_be_imported_is_placed(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.py").write_text("import sys\n\nnumber = 1 / 0\n")
+    with pytest.raises(
+        SettingsError, match=r"The thing broken\.py:number must be .* ZeroDivisionError: .* \(line 3 of "
+    ):
+        load_object("thing", "broken.py:number")
+    (tmp_path / "torn.py").write_text("def (")
+    with pytest.raises(SettingsError, match=r"SyntaxError: .*torn\.py, line 1"):
+        load_object("thing", "torn.py:number")
+    with pytest.raises(SettingsError, match=r"but none\.py does not"):
+        load_object("thing", "none.py:number")
+    with pytest.raises(SettingsError, match="No module named 'nowhere_at_all'"):
+        load_object("thing", "nowhere_at_all:number")
+
+
+def test_a_file_does_not_take_the_place_of_a_module(tmp_path) -> None:
+    import json
+
+    (tmp_path / "json.py").write_text("number = 5")
+    assert load_object("thing", f"{tmp_path / 'json.py'}:number") == 5
+    assert json.loads("5") == 5
+    assert sys.modules["json"] is json
+    del sys.modules["hwnas_user_json"]
+
+
+def test_dataclasses_in_a_file_work(tmp_path) -> None:
+    text = "from __future__ import annotations\nfrom dataclasses import dataclass\n@dataclass\nclass One:\n    x: int = 3\n"
+    (tmp_path / "ones.py").write_text(text)
+    assert load_object("thing", f"{tmp_path / 'ones.py'}:One")().x == 3
+    del sys.modules["hwnas_user_ones"]

@@ -1,4 +1,4 @@
-"""The verbs: profile, adapt, train, search, export, verify, report, quickstart, and those of tables as data."""
+"""The verbs: profile, adapt, train, search, export, verify, report, quickstart, check_space, and those of tables as data."""
 
 from hwnas.api.adaptation import adapt
 from hwnas.api.first_run import quickstart
@@ -7,12 +7,14 @@ from hwnas.api.profiling import profile
 from hwnas.api.reporting import report
 from hwnas.api.run_folder import open_run
 from hwnas.api.searching import search, search_run, train, train_run
+from hwnas.api.space_checks import check_space
 from hwnas.api.tables import describe_table, diff_tables, import_table, open_table, plot_table, validate_table
 from hwnas.api.verification import verify
 from hwnas.api.winners import export
 
 __all__ = [
     "adapt",
+    "check_space",
     "describe_table",
     "diff_tables",
     "export",
