@@ -115,15 +115,18 @@ def check_subnets(subject: SpaceUnderTest) -> str:
 def check_choices(subject: SpaceUnderTest) -> str:
     """With a variable in use, each of its options gives other logits of the supernet. Raises SpaceError."""
     space, supernet, images_BCHW = subject.space, subject.supernet, subject.images(1)
-    least = float("inf")
+    least, seen = float("inf"), dict[Architecture, Tensor]()
+
+    @torch.no_grad()
+    def logits(architecture: Architecture) -> Tensor:
+        if architecture not in seen:
+            supernet.activate(architecture)
+            seen[architecture] = supernet(images_BCHW)
+        return seen[architecture]
+
     for index, variable in enumerate(space.variables):
         family = subject.family(index)
-        outputs = []
-        with torch.no_grad():
-            for architecture in family:
-                supernet.activate(architecture)
-                outputs.append(supernet(images_BCHW))
-        for (one, first), (other, second) in itertools.combinations(enumerate(outputs), 2):
+        for (one, first), (other, second) in itertools.combinations(enumerate(map(logits, family)), 2):
             apart = _apart(second, first)
             least = min(least, apart)
             if not apart > DIFFERENT:
