@@ -14,6 +14,7 @@ from hwnas import objectives as makers
 from hwnas.api.profiling import profile
 from hwnas.api.run_folder import FROM_PYTHON, DataSource, RunFolder, as_image_data, open_run
 from hwnas.api.settings import RunSettings, make_settings
+from hwnas.checks import require_fitting_shapes
 from hwnas.devices import MeasurementPlan, find_runtime, load_device
 from hwnas.errors import HwnasError, InfeasibleError, RunError, SettingsError, TableQualityError
 from hwnas.files import JsonLines, exclusive
@@ -159,6 +160,7 @@ def train(
 
 def train_run(run: RunFolder, *, on_progress: OnProgress = silent) -> Path:
     """Trains the supernet of `run`; returns the checkpoint."""
+    require_fitting_shapes(run.space)
     _check_batch(run)
     with exclusive(run.path):
         run.begin()
@@ -290,6 +292,7 @@ def _check_early(run: RunFolder, strategy: type[SearchStrategy] | None) -> None:
     settings = run.settings
     if strategy is None:
         find_strategy(settings.strategy)
+    require_fitting_shapes(run.space)
     devices = [load_device(name) for name in settings.devices]
     for device in devices:
         if device.address == "local":

@@ -66,10 +66,17 @@ class SpaceUnderTest:
         count = max(self.on_paper, self.num_networks)
         return [self.space.smallest(), self.space.largest(), *(self.space.sample(rng) for _ in range(count))]
 
-    @property
+    @cached_property
     def networks(self) -> list[Architecture]:
-        """Those of which networks are run, each once."""
-        return list(dict.fromkeys(self.architectures[: 2 + self.num_networks]))
+        """Those of which networks are run: both ends, and random ones that show most of what they do not."""
+        space = self.space
+        chosen = list(dict.fromkeys(self.architectures[:2]))
+        left = {one: set(enumerate(space.operators(one))) for one in self.architectures}
+        shown = set().union(*(left.pop(one) for one in chosen))
+        for _ in range(min(self.num_networks, len(left))):
+            chosen.append(max(left, key=lambda one: len(left[one] - shown)))
+            shown |= left.pop(chosen[-1])
+        return chosen
 
     @cached_property
     def raw_choices_NV(self) -> IntArray:

@@ -1,5 +1,7 @@
 """The verb `check_space`."""
 
+from dataclasses import replace
+
 import pytest
 
 import hwnas
@@ -38,3 +40,33 @@ def test_a_name_reaches_make_space(tmp_path) -> None:
     (tmp_path / "mine.py").write_text("from hwnas import SearchSpace\nclass Mine(SearchSpace):\n    name = 'mine'\n")
     with pytest.raises(SpaceError, match=r"must be made as Class\(.*takes no arguments"):
         check_space(f"{tmp_path / 'mine.py'}:Mine")
+
+
+class Misfit(ToySpace):
+    """The wider first block gives channels that nothing takes."""
+
+    def _block(self, block, kernel_size, expand_ratio):
+        operator = super()._block(block, kernel_size, expand_ratio)
+        wide = (block, expand_ratio) == (0, 2)
+        return replace(operator, attributes={**operator.attributes, "out_channels": 8}) if wide else operator
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        lambda space, folder: hwnas.profile("local-cpu", space, tables=folder / "tables"),
+        lambda space, folder: hwnas.adapt("local-cpu", space, tables=folder / "tables"),
+        lambda space, folder: hwnas.search(space=space, data="digits", output=folder / "run"),
+    ],
+)
+def test_a_space_that_does_not_fit_is_refused_before_anything_is_done(verb, tmp_path) -> None:
+    with pytest.raises(SpaceError, match=r"The space toy with block1\.expand_ratio=2 .* operator 2, .* is given 8x4x4"):
+        verb(Misfit((1, 8, 8), 10), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_training_refuses_it_too(tmp_path) -> None:
+    (tmp_path / "my.toml").write_text('data = "digits"\n')
+    with pytest.raises(SpaceError, match=r"block1\.expand_ratio=2"):
+        hwnas.train(tmp_path / "my.toml", space=Misfit((1, 8, 8), 10))
+    assert [path.name for path in tmp_path.iterdir()] == ["my.toml"]

@@ -15,7 +15,7 @@ from hwnas.training import evaluate
 
 
 def test_recalibration_happens(toy) -> None:
-    assert check_recalibration(toy) == "18 batch norms of 2 networks"
+    assert check_recalibration(toy) == "20 batch norms of 2 networks"
 
 
 def test_a_space_without_batch_norm_is_skipped(tokens) -> None:
