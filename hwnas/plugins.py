@@ -6,7 +6,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -41,13 +41,16 @@ def find_member(kind: str, name: str, built_in: Mapping[str, Member], *, group: 
     raise UnknownNameError(kind, name, {*built_in, *plugins}, where=where)
 
 
-def check_options(of: str, make: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    """Checks that `options` are numbers for keyword-only parameters of `make`, other than its generator "rng".
+def check_options(
+    of: str, make: Callable[..., Any], options: Mapping[str, Any], *, reserved: Collection[str] = ("rng",)
+) -> None:
+    """Checks that `options` are numbers for keyword-only parameters of `make`.
 
     Args:
         of: whose options they are, for the error ("the space mobilenetv3").
         make: what they will be given to.
         options: by name.
+        reserved: parameters that the caller gives itself.
 
     Raises:
         UnknownNameError: no such option.
@@ -56,7 +59,7 @@ def check_options(of: str, make: Callable[..., Any], options: Mapping[str, Any])
     known = [
         parameter.name
         for parameter in inspect.signature(make).parameters.values()
-        if parameter.kind is parameter.KEYWORD_ONLY and parameter.name != "rng"
+        if parameter.kind is parameter.KEYWORD_ONLY and parameter.name not in reserved
     ]
     for option, value in options.items():
         if option not in known:

@@ -1,23 +1,29 @@
 """The verbs: profile, adapt, train, search, export, verify, report, quickstart, check_space, and those of tables as data."""
 
 from hwnas.api.adaptation import adapt
+from hwnas.api.auditing import audit
 from hwnas.api.first_run import quickstart
+from hwnas.api.foretelling import assess_predictor, fit_predictor
 from hwnas.api.listing import list_devices, list_runtimes, list_spaces
 from hwnas.api.profiling import profile
 from hwnas.api.reporting import report
 from hwnas.api.run_folder import open_run
-from hwnas.api.searching import search, search_run, train, train_run
+from hwnas.api.searching import search, search_run
 from hwnas.api.space_checks import check_space
 from hwnas.api.tables import describe_table, diff_tables, import_table, open_table, plot_table, validate_table
+from hwnas.api.training import train, train_architecture, train_run
 from hwnas.api.verification import verify
 from hwnas.api.winners import export
 
 __all__ = [
     "adapt",
+    "assess_predictor",
+    "audit",
     "check_space",
     "describe_table",
     "diff_tables",
     "export",
+    "fit_predictor",
     "import_table",
     "list_devices",
     "list_runtimes",
@@ -31,6 +37,7 @@ __all__ = [
     "search",
     "search_run",
     "train",
+    "train_architecture",
     "train_run",
     "validate_table",
     "verify",

@@ -54,7 +54,9 @@ class RunFolder:
     models: Path = field(init=False)
     manifest: Path = field(init=False)
     verification: Path = field(init=False)
+    predictor: Path = field(init=False)
     report: Path = field(init=False)
+    audit: Path = field(init=False)
 
     def __post_init__(self) -> None:
         self.run_toml = self.path / "run.toml"
@@ -65,7 +67,9 @@ class RunFolder:
         self.models = self.path / "models"
         self.manifest = self.models / "models.json"
         self.verification = self.path / "verification.json"
+        self.predictor = self.path / "predictor.json"
         self.report = self.path / "report.html"
+        self.audit = self.path / "audit.json"
 
     @cached_property
     def data(self) -> ImageData:

@@ -1,9 +1,7 @@
-"""The verbs `search` and `train`: whatever of profiling, training and searching is still missing."""
+"""The verb `search`: whatever of profiling, training and searching is still missing."""
 
 import hashlib
-import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +9,23 @@ import numpy as np
 import numpy.typing as npt
 
 from hwnas import objectives as makers
-from hwnas.api.profiling import profile
-from hwnas.api.run_folder import FROM_PYTHON, DataSource, RunFolder, as_image_data, open_run
-from hwnas.api.settings import RunSettings, make_settings
+from hwnas.api.foretelling import assess_predictor
+from hwnas.api.run_folder import FROM_PYTHON, DataSource, RunFolder, as_image_data
+from hwnas.api.scoring import Leniency, check_quality, latency_table, make_objectives
+from hwnas.api.settings import RunSettings, Start, make_settings
+from hwnas.api.training import check_training, evaluator_of, training_method
 from hwnas.checks import require_fitting_shapes
 from hwnas.devices import MeasurementPlan, find_runtime, load_device
-from hwnas.errors import HwnasError, InfeasibleError, RunError, SettingsError, TableQualityError
+from hwnas.errors import HwnasError, InfeasibleError, RunError, SettingsError
 from hwnas.files import JsonLines, exclusive
 from hwnas.front import Evaluation, ParetoFront
-from hwnas.latency import LatencyTable, TableIdentity, load_table, profile_command, table_path
 from hwnas.objectives import Objective, check_feasible
 from hwnas.progress import OnProgress, silent
 from hwnas.spaces import SearchSpace
 from hwnas.strategies import SearchLoop, SearchStrategy, find_strategy, make_strategy
-from hwnas.training import SubnetEvaluator, TrainingSettings, best_device, train_supernet
+from hwnas.training import TrainingSettings, launched, train_supernet
 
-__all__ = ["search", "search_run", "train"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["search", "search_run"]
 
 
 def search(
@@ -47,6 +44,8 @@ def search(
     calibration_images: int = 256,
     winners: int = 5,
     finetune_epochs: int = 5,
+    winner_start: Start = "inherited",
+    distillation: float = 0.0,
     batch_size: int = 1,
     precision: str = "fp32",
     calibration_networks: int = 10,
@@ -75,6 +74,8 @@ def search(
         calibration_images: images for the batch norms of each evaluated sub-network.
         winners: how many of the front `export` takes.
         finetune_epochs: epochs that `export` trains each of them for.
+        winner_start: the weights that it starts from: "inherited" from the supernet, or "scratch".
+        distillation: the weight of the largest sub-network's predictions in that training, from 0 to 1.
         batch_size: images in one inference, for the latency.
         precision: of the models whose latency counts: "fp32", "fp16" or "int8".
         calibration_networks: whole networks that calibrate and prove each latency table.
@@ -109,6 +110,8 @@ def search(
         "calibration_images": calibration_images,
         "winners": winners,
         "finetune_epochs": finetune_epochs,
+        "winner_start": winner_start,
+        "distillation": distillation,
         "batch_size": batch_size,
         "precision": precision,
         "calibration_networks": calibration_networks,
@@ -134,86 +137,6 @@ def search_run(
     return _search(run, None, Leniency(force, accept_stale), on_progress)
 
 
-def train(
-    run: str | Path,
-    *,
-    space: SearchSpace | None = None,
-    data: DataSource | None = None,
-    on_progress: OnProgress = silent,
-) -> Path:
-    """Trains the supernet of a run, or goes on with it.
-
-    Args:
-        run: the run folder, or the run.toml in it.
-        space: the space, where the run was made with an object.
-        data: the data, where the run was made with an object.
-        on_progress: told of each epoch.
-
-    Returns:
-        The checkpoint.
-
-    Raises:
-        HwnasError: see `hwnas.errors`.
-    """
-    return train_run(open_run(run, space=space, data=data), on_progress=on_progress)
-
-
-def train_run(run: RunFolder, *, on_progress: OnProgress = silent) -> Path:
-    """Trains the supernet of `run`; returns the checkpoint."""
-    require_fitting_shapes(run.space)
-    _check_batch(run)
-    with exclusive(run.path):
-        run.begin()
-        train_supernet(
-            run.space,
-            run.data,
-            checkpoint=run.supernet,
-            settings=run.settings.training,
-            seed=run.settings.seed,
-            on_progress=on_progress,
-        )
-    return run.supernet
-
-
-def make_objectives(run: RunFolder, *, measured: bool = True) -> list[Objective]:
-    """The objectives of `run`, bounds included; "error" cannot be evaluated yet.
-
-    Args:
-        run: the run.
-        measured: whether latencies, which need a table, are wanted too.
-
-    Raises:
-        TableError: a table is missing, of something else, or lacks rows.
-    """
-    settings, space = run.settings, run.space
-    found = []
-    for name in settings.objectives:
-        if name == "error":
-            objective = makers.error(_not_trained)
-        elif name == "macs":
-            objective = makers.macs(space)
-        elif name == "parameters":
-            objective = makers.parameters(space)
-        elif measured:
-            device = load_device(name.removeprefix("latency@"))
-            wanted = TableIdentity.of(device, space, batch_size=settings.batch_size, precision=settings.precision)
-            table = load_table(table_path(Path(settings.tables), wanted, space))
-            table.check_identity(wanted, command=profile_command(wanted, space))
-            objective = makers.latency(space, table)
-        else:
-            continue
-        found.append(objective.bounded(settings.bounds.get(name)))
-    return found
-
-
-@dataclass(frozen=True)
-class Leniency:
-    """Which doubtful latency tables a search may use: of too low a quality, of another environment."""
-
-    force: bool
-    accept_stale: bool
-
-
 def _search(
     run: RunFolder, strategy: type[SearchStrategy] | None, leniency: Leniency, on_progress: OnProgress
 ) -> ParetoFront:
@@ -228,8 +151,8 @@ def _search_within(
 ) -> ParetoFront:
     settings = run.settings
     for name in settings.devices:
-        table = _latency_table(run, name, leniency, on_progress)
-        _check_quality(table, leniency)
+        table = latency_table(run, name, leniency, on_progress)
+        check_quality(table, leniency)
     objectives = make_objectives(run)
     check_feasible(run.space, objectives, rng=np.random.default_rng(settings.seed))
     if "error" in settings.objectives:
@@ -244,52 +167,20 @@ def _search_within(
     front.save(run.front)
     if not len(front):
         raise _nothing_found(run, list(loop.evaluations.values()))
+    assess_predictor(run)
     return front
-
-
-def _latency_table(run: RunFolder, device: str, leniency: Leniency, on_progress: OnProgress) -> LatencyTable:
-    """The table of `device`, with what it lacks measured; one that is stale by leave is taken as it is."""
-    settings = run.settings
-    if leniency.accept_stale:
-        wanted = TableIdentity.of(
-            load_device(device), run.space, batch_size=settings.batch_size, precision=settings.precision
-        )
-        path = table_path(Path(settings.tables), wanted, run.space)
-        known = load_table(path) if path.exists() else None
-        if known is not None and not known.missing(run.space.all_operators()):
-            known.check_identity(wanted, command=profile_command(wanted, run.space))
-            return known
-    return profile(
-        device,
-        run.space,
-        batch_size=settings.batch_size,
-        precision=settings.precision,
-        calibrate=settings.calibration_networks,
-        tables=settings.tables,
-        measurement=settings.measurement,
-        seed=settings.seed,
-        accept_stale=leniency.accept_stale,
-        on_progress=on_progress,
-    )
-
-
-def _check_quality(table: LatencyTable, leniency: Leniency) -> None:
-    shortfall = None if table.quality is None else table.quality.shortfall
-    if shortfall is None:
-        return
-    if not leniency.force:
-        raise TableQualityError(
-            f"Table {table.path}",
-            "must foretell latencies well enough to search by",
-            came=shortfall,
-            do="Measure longer on a quieter machine (move the file away first), or search all the same with --force",
-        )
-    logger.warning("Table %s: %s", table.path, shortfall)
 
 
 def _check_early(run: RunFolder, strategy: type[SearchStrategy] | None) -> None:
     """All that can be refused before anything is written, measured or trained."""
     settings = run.settings
+    if launched():
+        raise SettingsError(
+            "hwnas search",
+            "must run in one process",
+            came="torchrun has started several",
+            do="Train first, torchrun --nproc-per-node N -m hwnas train RUN, then search in one process",
+        )
     if strategy is None:
         find_strategy(settings.strategy)
     require_fitting_shapes(run.space)
@@ -300,22 +191,12 @@ def _check_early(run: RunFolder, strategy: type[SearchStrategy] | None) -> None:
     if len({device.name for device in devices}) < len(devices):
         raise SettingsError("objectives", "must name each device once", came="one is named twice")
     if "error" in settings.objectives:
-        _check_batch(run)
+        check_training(run)
     early = make_objectives(run, measured=False)
     check_feasible(run.space, early, rng=np.random.default_rng(settings.seed))
     make_strategy(
         strategy or settings.strategy, run.space, early, seed=settings.seed, options=settings.strategy_options
     )
-
-
-def _check_batch(run: RunFolder) -> None:
-    images = len(run.data.train)
-    if run.settings.training.batch_size > images:
-        raise SettingsError(
-            "training.batch_size",
-            f"must be at most {images}, the images of the train part of {run.data.name}",
-            came=f"{run.settings.training.batch_size} came",
-        )
 
 
 def _nothing_found(run: RunFolder, evaluations: Sequence[Evaluation]) -> HwnasError:
@@ -339,23 +220,16 @@ def _nothing_found(run: RunFolder, evaluations: Sequence[Evaluation]) -> HwnasEr
 
 def _with_error(run: RunFolder, objectives: Sequence[Objective], on_progress: OnProgress) -> list[Objective]:
     """The objectives with an "error" that asks the trained supernet."""
-    settings = run.settings
     supernet = train_supernet(
         run.space,
         run.data,
         checkpoint=run.supernet,
-        settings=settings.training,
-        seed=settings.seed,
+        settings=run.settings.training,
+        method=training_method(run, objectives),
+        seed=run.settings.seed,
         on_progress=on_progress,
     )
-    evaluator = SubnetEvaluator(
-        supernet,
-        run.data,
-        calibration_images=settings.calibration_images,
-        seed=settings.seed,
-        device=best_device(),
-    )
-    ready = makers.error(evaluator.errors)
+    ready = makers.error(evaluator_of(run, supernet).errors)
     return [ready.bounded(one.bound) if one.name == ready.name else one for one in objectives]
 
 
@@ -379,7 +253,3 @@ def _identity(run: RunFolder, objectives: Sequence[Objective]) -> dict[str, Any]
 def _digest(costs: npt.NDArray[np.float64]) -> str:
     """A few hexadecimal digits that change when any cost does, such as when a table is measured anew."""
     return hashlib.sha256(costs.tobytes()).hexdigest()[:16]
-
-
-def _not_trained(architectures: Sequence[Any]) -> list[float]:
-    raise NotImplementedError(f"{len(architectures)} architectures were to be scored before the supernet was trained")

@@ -14,9 +14,10 @@ from hwnas.files import read_toml
 from hwnas.objectives import OBJECTIVE_KINDS
 from hwnas.training import TrainingSettings
 
-__all__ = ["RunSettings", "read_settings", "settings_to_toml"]
+__all__ = ["RunSettings", "Start", "read_settings", "settings_to_toml"]
 
 Number = int | float
+Start = Literal["inherited", "scratch"]
 SECTIONS = {"training": TrainingSettings, "measurement": MeasurementPlan}
 
 
@@ -37,6 +38,8 @@ class RunSettings(BaseModel):
         calibration_images: images for the batch norms of each evaluated sub-network.
         winners: how many of the front to export.
         finetune_epochs: of each winner.
+        winner_start: the weights that a winner's training starts from: "inherited" from the supernet, or "scratch".
+        distillation: the weight of the largest sub-network's predictions in a winner's training.
         batch_size: images in one inference, for the latency.
         precision: of the models.
         calibration_networks: whole networks that calibrate and prove each latency table.
@@ -61,6 +64,8 @@ class RunSettings(BaseModel):
     calibration_images: Annotated[int, Field(ge=2)] = 256
     winners: Annotated[int, Field(ge=1)] = 5
     finetune_epochs: Annotated[int, Field(ge=0)] = 5
+    winner_start: Start = "inherited"
+    distillation: Annotated[float, Field(ge=0, le=1)] = 0.0
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 1
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     calibration_networks: Annotated[int, Field(ge=0, le=10_000)] = 10

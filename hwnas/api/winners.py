@@ -13,13 +13,14 @@ import torch
 from torch import nn
 
 from hwnas.api.run_folder import DataSource, RunFolder, open_run
+from hwnas.api.training import AloneSettings, evaluator_of, train_alone
 from hwnas.errors import RunError, SettingsError, StoredFileError
 from hwnas.exporters import export_onnx, save_onnx
 from hwnas.files import exclusive, read_json, replacing, write_json
 from hwnas.front import Evaluation, ParetoFront
 from hwnas.progress import OnProgress, silent
 from hwnas.spaces import SearchSpace
-from hwnas.training import SubnetEvaluator, finetune, load_supernet
+from hwnas.training import Part, SubnetEvaluator
 
 __all__ = ["Winner", "export", "load_winners"]
 
@@ -39,6 +40,8 @@ class Winner:
         description: the architecture for a person.
         values: its objectives as the search saw them.
         finetune_epochs: that it was trained for by itself.
+        start: the weights that this training started from: "inherited" or "scratch".
+        distillation: the weight of the largest sub-network's predictions in it.
         batch_size: the static batch size of the file.
     """
 
@@ -48,6 +51,8 @@ class Winner:
     description: str
     values: Mapping[str, float]
     finetune_epochs: int
+    start: str
+    distillation: float
     batch_size: int
 
 
@@ -101,9 +106,9 @@ def _export(
     folder: RunFolder, front: ParetoFront, count: int, finetune_epochs: int | None, on_progress: OnProgress
 ) -> list[Path]:
     chosen = front.choose(count)
-    epochs = folder.settings.finetune_epochs if finetune_epochs is None else finetune_epochs
+    own = AloneSettings.of(folder, epochs=finetune_epochs)
     kept = {winner.file: winner for winner in load_winners(folder)} if folder.manifest.exists() else {}
-    wanted = [_describe(folder, evaluation, number, epochs) for number, evaluation in enumerate(chosen, start=1)]
+    wanted = [_describe(folder, evaluation, number, own) for number, evaluation in enumerate(chosen, start=1)]
     _forget(folder, [one for one in kept.values() if one not in wanted])
     evaluator: SubnetEvaluator | None = None
     done: list[Winner] = []
@@ -112,8 +117,8 @@ def _export(
             logger.info("Nothing to export: %s is there", winner.file)
         else:
             _forget(folder, [winner])
-            evaluator = evaluator or _evaluator(folder)
-            _write(folder, winner, evaluation, evaluator)
+            evaluator = evaluator or evaluator_of(folder)
+            _write(folder, winner, evaluation, own, evaluator)
         done.append(winner)
         later = [one for one in wanted[number:] if kept.get(one.file) == one]
         _save_manifest(folder, [*done, *later])
@@ -169,7 +174,7 @@ def load_network(folder: RunFolder, winner: Winner) -> nn.Module:
     return network.eval()
 
 
-def _describe(folder: RunFolder, evaluation: Evaluation, number: int, epochs: int) -> Winner:
+def _describe(folder: RunFolder, evaluation: Evaluation, number: int, own: AloneSettings) -> Winner:
     name = folder.models.relative_to(folder.path) / f"winner-{number}"
     return Winner(
         f"{name.as_posix()}.onnx",
@@ -177,31 +182,24 @@ def _describe(folder: RunFolder, evaluation: Evaluation, number: int, epochs: in
         evaluation.architecture.to_json(),
         folder.space.describe(evaluation.architecture),
         dict(evaluation.values),
-        epochs,
+        own.epochs,
+        own.start,
+        own.distillation,
         folder.settings.batch_size,
     )
 
 
-def _evaluator(folder: RunFolder) -> SubnetEvaluator:
-    return SubnetEvaluator(
-        load_supernet(folder.space, folder.supernet),
-        folder.data,
-        calibration_images=folder.settings.calibration_images,
-        seed=folder.settings.seed,
-    )
-
-
-def _write(folder: RunFolder, winner: Winner, evaluation: Evaluation, evaluator: SubnetEvaluator) -> None:
-    settings, data = folder.settings, folder.data
-    network = finetune(
-        evaluator.subnet(evaluation.architecture),
-        data,
-        epochs=winner.finetune_epochs,
-        batch_size=settings.training.batch_size,
-        learning_rate=settings.training.learning_rate,
-        seed=settings.seed,
-    )
-    network = network.to(memory_format=torch.contiguous_format)
+def _write(
+    folder: RunFolder, winner: Winner, evaluation: Evaluation, own: AloneSettings, evaluator: SubnetEvaluator
+) -> None:
+    data = folder.data
+    network = train_alone(
+        folder,
+        evaluation.architecture,
+        own,
+        part=Part.join(data.train, data.validation),
+        evaluator=evaluator,
+    ).to(memory_format=torch.contiguous_format)
     model = export_onnx(network, data.input_shape, batch_size=winner.batch_size, metadata=_metadata(folder, winner))
     buffer = io.BytesIO()
     torch.save(network.state_dict(), buffer)

@@ -210,7 +210,7 @@ def search(
 
     Start from an example: hwnas search --example > digits.toml; hwnas search digits.toml
     """
-    from hwnas.api import open_run, search_run
+    from hwnas.api import assess_predictor, open_run, search_run
 
     if example:
         typer.echo((Path(__file__).parents[1] / "api" / "quickstart.toml").read_text(encoding="utf-8"), nl=False)
@@ -220,21 +220,83 @@ def search(
     folder = open_run(run, output=output)
     with screen.progress() as on_progress:
         front = search_run(folder, force=force, accept_stale=accept_stale, on_progress=on_progress)
-    screen.show_front(front, folder.space, folder.path)
+    screen.show_front(front, folder.space, folder.path, assess_predictor(folder))
 
 
 @app.command()
 def train(
     run: Annotated[Path, typer.Argument(metavar="RUN.TOML", help="Settings of a run, or a run folder.")],
     output: Annotated[Path | None, typer.Option(help="The run folder, as for `hwnas search`.")] = None,
+    architecture: Annotated[
+        str | None,
+        typer.Option(
+            help="Train this one alone: largest, smallest, random:SEED, front:N, or the number of each choice (0,2,1,…)."
+        ),
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Of an architecture: from weights inherited from the supernet, or from scratch.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=0, help="Of an architecture.")] = None,
+    distillation: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Of an architecture: weight of the largest sub-network's predictions."),
+    ] = None,
 ) -> None:
-    """Train the supernet of a run. `hwnas search` does this too where it is missing."""
-    from hwnas.api import open_run, train_run
+    """Train the supernet of a run, or with --architecture one architecture by itself.
+
+    `hwnas search` trains the supernet too where it is missing. Several processes or GPUs:
+    torchrun --nproc-per-node N -m hwnas train RUN.TOML
+
+    Example: hwnas train runs/digits --architecture front:1 --start scratch --epochs 60 --distillation 0.5
+    """
+    from hwnas.api import open_run, train_architecture, train_run
+    from hwnas.training import is_first_process
 
     folder = open_run(run, output=output)
     with screen.progress() as on_progress:
-        checkpoint = train_run(folder, on_progress=on_progress)
-    screen.show_done(f"Supernet: {checkpoint}", f"hwnas search {folder.path}")
+        if architecture is None:
+            given = {"--start": start, "--epochs": epochs, "--distillation": distillation}
+            for option, value in given.items():
+                if value is not None:
+                    raise SettingsError(option, "must be left out unless --architecture is given", came=f"{value} came")
+            place = train_run(folder, on_progress=on_progress)
+        else:
+            place = train_architecture(
+                folder, architecture, start=start, epochs=epochs, distillation=distillation, on_progress=on_progress
+            )
+    if not is_first_process():
+        return
+    if architecture is None:
+        screen.show_done(f"Supernet: {place}", f"hwnas search {folder.path}")
+    else:
+        screen.show_trained(place)
+
+
+@app.command()
+def audit(
+    run: RunArgument,
+    architectures: Annotated[int, typer.Option(min=3, help="How many random architectures.")] = 20,
+    source: Annotated[
+        str,
+        typer.Option(
+            help="published: recorded accuracies of the space; trained: each is trained alone; auto: whichever there is."
+        ),
+    ] = "auto",
+    epochs: Annotated[int | None, typer.Option(min=1, help="Of each training alone; default: the supernet's.")] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the architectures.")] = 0,
+) -> None:
+    """Hold the supernet's ranking against that of architectures trained alone, and draw both (audit.svg).
+
+    Example: hwnas audit runs/digits --architectures 20
+    """
+    from hwnas.api import audit as audit_run
+
+    with screen.progress() as on_progress:
+        found = audit_run(
+            run, architectures=architectures, source=source, epochs=epochs, seed=seed, on_progress=on_progress
+        )
+    screen.show_audit(found)
+    screen.show_done(f"Audit: {run / 'audit.json'}, {run / 'audit.svg'}", f"hwnas report {run}")
 
 
 @app.command()

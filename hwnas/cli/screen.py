@@ -1,6 +1,7 @@
 """What the command line shows: progress bars, tables, one-sentence errors."""
 
 import contextlib
+import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,9 +25,12 @@ from hwnas.progress import OnProgress
 
 if TYPE_CHECKING:
     from hwnas.api.listing import RuntimeListing
+    from hwnas.audit import RankAudit
     from hwnas.devices import Device
     from hwnas.errors import HwnasError
     from hwnas.front import ParetoFront
+    from hwnas.predictors import PredictorQuality
+    from hwnas.ranking import RankAgreement
     from hwnas.spaces import SearchSpace
 
 console = Console(highlight=False)
@@ -87,6 +91,24 @@ def show_done(what: str, following: str | None = None) -> None:
         console.print(f"[dim]Next: {escape(following)}[/dim]", soft_wrap=True)
 
 
+def show_trained(place: Path) -> None:
+    """What came of training one architecture by itself."""
+    result = json.loads((place / "result.json").read_text(encoding="utf-8"))
+    show_done(
+        f"Trained {result['description']} ({result['macs'] / 1e6:.2f} M MACs) for {result['epochs']} epochs, "
+        f"{'from scratch' if result['start'] == 'scratch' else 'from inherited weights'}: "
+        f"test accuracy {result['test_accuracy']:.2%}, validation accuracy {result['validation_accuracy']:.2%}\n"
+        f"Files: {place}"
+    )
+
+
+def show_audit(audit: "RankAudit") -> None:
+    """The agreement of the supernet's order with that of networks trained alone, in a sentence."""
+    from hwnas.reports import audit_sentence
+
+    console.print(escape(audit_sentence(audit)), soft_wrap=True)
+
+
 def show_devices(devices: "Mapping[str, Device | HwnasError]", runtimes: "Sequence[RuntimeListing]") -> None:
     """The devices and the runtimes."""
     table = Table("Device", "Runtimes", "Threads", "Address", "Description", title="Devices", title_justify="left")
@@ -117,14 +139,22 @@ def show_spaces(spaces: Mapping[str, str]) -> None:
     console.print(table)
 
 
-def show_front(front: "ParetoFront", space: "SearchSpace", folder: Path) -> None:
-    """The members of a front."""
+def show_front(
+    front: "ParetoFront", space: "SearchSpace", folder: Path, predictor: "PredictorQuality | None" = None
+) -> None:
+    """The members of a front, and how well a predictor foretells the errors of all that were evaluated."""
     names = [objective.name for objective in front.objectives]
     table = Table(*names, "architecture", title=f"Pareto front: {len(front)} of all evaluated", title_justify="left")
     for one in front.choose(FRONT_ROWS):
         values = [_shown(one.values[o.name], o.unit) for o in front.objectives]
         table.add_row(*values, escape(space.describe(one.architecture)))
     console.print(table)
+    if predictor is not None:
+        console.print(
+            f"Predictor of the error, on {len(predictor.networks)} networks held out: {_kendall(predictor.ranking)} "
+            f"(MACs alone: {_kendall(predictor.macs)}); {predictor.coverage:.0%} of errors in their 90% interval",
+            soft_wrap=True,
+        )
     more = f" ({FRONT_ROWS} shown)" if len(front) > FRONT_ROWS else ""
     show_done(f"Front of {len(front)}{more}: {folder / 'front.json'}", f"hwnas export {folder}")
 
@@ -149,6 +179,10 @@ def show_models(document: Mapping[str, Any]) -> None:
     console.print(table)
     if not all(model["on_front"] for model in document["models"]):
         console.print("[dim]* another model is both faster and more accurate, as measured[/dim]")
+
+
+def _kendall(ranking: "RankAgreement") -> str:
+    return "no order to compare" if ranking.kendall is None else f"Kendall {ranking.kendall:.2f}"
 
 
 def _shown(value: float, unit: str) -> str:

@@ -11,7 +11,9 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import kendalltau, spearmanr, t
+from scipy.stats import t
+
+from hwnas.ranking import kendall, spearman
 
 __all__ = ["Agreement", "Calibration", "Quality", "agreement", "by_macs", "calibrate"]
 
@@ -136,11 +138,12 @@ class Calibration:
 def agreement(predicted: FloatArray, measured: FloatArray) -> Agreement:
     """How well `predicted` (N,) agrees with `measured` (N,)."""
     errors = np.abs(predicted / measured - 1)
-    ranks: list[float | None] = [None, None]
-    if len(measured) >= 3 and np.ptp(predicted) > 0 and np.ptp(measured) > 0:
-        ranks = [float(spearmanr(predicted, measured)[0]), float(kendalltau(predicted, measured)[0])]
     return Agreement(
-        ranks[0], ranks[1], float(errors.mean()), float((errors <= 0.05).mean()), float((errors <= 0.10).mean())
+        spearman(predicted, measured),
+        kendall(predicted, measured),
+        float(errors.mean()),
+        float((errors <= 0.05).mean()),
+        float((errors <= 0.10).mean()),
     )
 
 

@@ -3,8 +3,9 @@
 An operator alone pays for what it would not pay inside a network: the call into the runtime, and the change of memory
 layout at a graph's ends. So it is measured between two 1x1 convolutions that keep its input and output shape, its
 contexts, and half of what two such convolutions take together is subtracted for either side: a graph of two equal
-convolutions has one call and two ends, as the operator's graph has. What an end of the network has no neighbour for
-stays in its operator, so that the rows of a network sum to the whole, call included.
+convolutions has one call and two ends, as the operator's graph has. Between tokens the contexts are linear layers. What
+an end of the network has no neighbour for stays in its operator, so that the rows of a network sum to the whole, call
+included.
 
 Networks are joined from the exported operators in milliseconds, so that dozens of them cost no export.
 """
@@ -132,10 +133,13 @@ class MeasuredModels:
         return onnx.load(self._path(operator))
 
     def _contexts(self, shapes: Sequence[Shape]) -> dict[Shape, onnx.ModelProto]:
-        paths = {shape: self._folder / f"convolution{'x'.join(map(str, shape))}.onnx" for shape in shapes}
+        paths = {
+            shape: self._folder / f"{'convolution' if len(shape) == 3 else 'linear'}{'x'.join(map(str, shape))}.onnx"
+            for shape in shapes
+        }
         missing = [shape for shape in shapes if not paths[shape].exists()]
-        convolutions: list[nn.Module] = [ConvBNAct(shape[0], shape[0]) for shape in missing]
-        models = export_many(convolutions, missing, batch_size=self._batch_size) if missing else []
+        layers = [_context_layer(shape) for shape in missing]
+        models = export_many(layers, missing, batch_size=self._batch_size) if missing else []
         for shape, model in zip(missing, models, strict=True):
             save_onnx(model, paths[shape])
         return {shape: onnx.load(path) for shape, path in paths.items()}
@@ -154,7 +158,8 @@ def sides_of(operator: Operator, space: SearchSpace) -> tuple[str, ...]:
 
 def context_name(shape: Sequence[int]) -> str:
     """The name of the context of a shape."""
-    return f"two 1x1 convolutions at {'x'.join(map(str, shape))}"
+    kind = "1x1 convolutions" if len(shape) == 3 else "linear layers"
+    return f"two {kind} at {'x'.join(map(str, shape))}"
 
 
 def network_name(architecture: Architecture) -> str:
@@ -217,4 +222,9 @@ def _context_shapes(operator: Operator, space: SearchSpace) -> tuple[list[Shape]
     """The shapes of the contexts before and after `operator`, at most one each."""
     output_shape = space.counts[operator].output_shape
     before = [] if operator in space.first_operators else [operator.input_shape]
-    return before, [output_shape] if len(output_shape) == 3 else []
+    return before, [output_shape] if len(output_shape) > 1 else []  # logits end a network
+
+
+def _context_layer(shape: Shape) -> nn.Module:
+    """A layer that keeps `shape`: of images (C, H, W) a 1x1 convolution, of tokens (T, D) a linear layer."""
+    return ConvBNAct(shape[0], shape[0]) if len(shape) == 3 else nn.Linear(shape[-1], shape[-1])

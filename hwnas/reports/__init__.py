@@ -5,12 +5,13 @@ from pathlib import Path
 
 from hwnas.files import write_text
 from hwnas.latency import LatencyTable
+from hwnas.reports.audits import audit_sentence
 from hwnas.reports.comparisons import compare_latencies
 from hwnas.reports.documents import load_run
 from hwnas.reports.page import compose_page
-from hwnas.reports.pictures import draw_predictions
+from hwnas.reports.pictures import draw_audit, draw_predictions
 
-__all__ = ["draw_predictions", "write_report"]
+__all__ = ["audit_sentence", "draw_audit", "draw_predictions", "write_report"]
 
 
 def write_report(run_folder: Path, tables: Mapping[str, LatencyTable | str] | None = None) -> Path:

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from hwnas.audit import RankAudit
 from hwnas.errors import RunError, StoredFileError
 from hwnas.files import read_json, read_json_lines
+from hwnas.predictors import PredictorQuality
 from hwnas.reports.fields import Fields
 
 __all__ = [
@@ -144,6 +146,8 @@ class Run:
     evaluations: tuple[EvaluationRecord, ...]
     progress: tuple[ProgressRecord, ...]
     verification: VerificationRecord | None
+    audit: RankAudit | None = None
+    predictor: PredictorQuality | None = None
 
     @property
     def models(self) -> tuple[ModelRecord, ...]:
@@ -177,6 +181,7 @@ def load_run(run_folder: Path) -> Run:
         )
     document = read_json(front_path, kind="Pareto front", schema_version=SCHEMA_VERSION)
     front = Fields(document, str(front_path))
+    audit, predictor = run_folder / "audit.json", run_folder / "predictor.json"
     space, evaluations = _read_evaluations(run_folder / "evaluations.jsonl")
     members = tuple(_read_evaluation(fields) for fields in front.objects("evaluations"))
     return Run(
@@ -189,6 +194,8 @@ def load_run(run_folder: Path) -> Run:
         evaluations=evaluations,
         progress=_read_progress(run_folder / "search_log.jsonl"),
         verification=_read_verification(run_folder / "verification.json"),
+        audit=RankAudit.load(audit) if audit.exists() else None,
+        predictor=PredictorQuality.load(predictor) if predictor.exists() else None,
     )
 
 

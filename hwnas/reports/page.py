@@ -15,10 +15,12 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from hwnas.latency import LatencyTable
+from hwnas.reports.audits import audit_figure, audit_label, audit_sentence
 from hwnas.reports.axes import FrontPlane, front_planes, primary_device
 from hwnas.reports.comparisons import Comparison, compare_latencies, median_error
 from hwnas.reports.documents import Run
 from hwnas.reports.figures import front_figure, hypervolume_figure, marker_diameter
+from hwnas.reports.foretold import accuracy_figure, accuracy_label, accuracy_sentence
 from hwnas.reports.predictions import prediction_figure, proof_sentence
 from hwnas.reports.quantities import objective_title, scale_for, signed_percent, significant, wilson_interval
 from hwnas.reports.summary import summary_headline, summary_lead, summary_tiles
@@ -33,6 +35,7 @@ def compose_page(run: Run, tables: Mapping[str, LatencyTable | str] | None = Non
         _section("front", "The front", _front_parts(run)),
         _section("models", "Exported models", _model_parts(run)),
         _section("predictions", "Predicted against measured latency", _prediction_parts(run, tables or {})),
+        *_ranking_sections(run),
         _section("progress", "Progress of the search", _progress_parts(run)),
         _section("origin", "Where this comes from", _origin_parts(run)),
     ]
@@ -225,6 +228,20 @@ def _prediction_caption(device: str, compared: Sequence[Comparison], table: Late
             "Below the dashed line the model is faster than predicted."
         )
     return " ".join([*sentences, *([] if table is None else [proof_sentence(table)])])
+
+
+def _ranking_sections(run: Run) -> list[str]:
+    """How truly the supernet ranks, and how well its errors are foretold; each only where the run has it."""
+    sections = []
+    if run.audit is not None:
+        figure, caption = audit_figure(run.audit), audit_sentence(run.audit)
+        drawing = _figure("audit", figure, label=audit_label(run.audit), caption=caption, shape="square")
+        sections.append(_section("audit", "The supernet's order against the truth", [drawing]))
+    if run.predictor is not None:
+        figure, caption = accuracy_figure(run.predictor), accuracy_sentence(run.predictor)
+        drawing = _figure("foretold", figure, label=accuracy_label(run.predictor), caption=caption, shape="square")
+        sections.append(_section("foretold", "Errors foretold from the evaluations", [drawing]))
+    return sections
 
 
 def _progress_parts(run: Run) -> list[str]:

@@ -6,28 +6,38 @@ from typing import Any, Final
 from hwnas.errors import HwnasError, SettingsError, SpaceError
 from hwnas.plugins import check_options, find_member, load_object
 from hwnas.spaces.architecture import Architecture, Operator, Variable
-from hwnas.spaces.chain import Chain, ChainSuperNet, Slot
+from hwnas.spaces.chain import Chain, ChainSpace, ChainSuperNet, Slot
+from hwnas.spaces.fbnet import FBNet
 from hwnas.spaces.mobilenetv3 import MobileNetV3
+from hwnas.spaces.nas_bench_macro import NASBenchMacro
 from hwnas.spaces.search_space import IntArray, SearchSpace, SuperNet
+from hwnas.spaces.vision_transformer import VisionTransformer
 
 __all__ = [
     "SPACES",
     "Architecture",
     "Chain",
+    "ChainSpace",
     "ChainSuperNet",
+    "FBNet",
     "IntArray",
     "MobileNetV3",
+    "NASBenchMacro",
     "Operator",
     "SearchSpace",
     "Slot",
     "SuperNet",
     "Variable",
+    "VisionTransformer",
     "find_space",
     "make_space",
 ]
 
 SPACES: Final[dict[str, type[SearchSpace]]] = {
+    "fbnet": FBNet,
     "mobilenetv3": MobileNetV3,
+    "nas_bench_macro": NASBenchMacro,
+    "vision_transformer": VisionTransformer,
 }
 """The built-in spaces by name. Plug-ins add theirs through the entry-point group "hwnas.spaces"."""
 

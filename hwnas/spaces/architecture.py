@@ -46,7 +46,7 @@ class Operator:
 
     Attributes:
         kind: the layer that it is ("mbconv").
-        input_shape: shape of one input without the batch, (C, H, W).
+        input_shape: shape of one input without the batch: (C, H, W) of images, (T, D) of tokens.
         attributes: the layer's keyword arguments.
     """
 

@@ -2,12 +2,13 @@
 
 A chain is a list of slots. A slot says which operator runs there for each combination of a few variables, and whether it
 runs at all. From that one description come the operators of an architecture, the operator indices of a population, the
-canonical form of an encoding and the supernet. A space holds a Chain and asks it.
+canonical form of an encoding and the supernet. A ChainSpace writes the chain, and inherits all that follows from it.
 
 Suffixes: N architectures, V variables, L slots.
 """
 
 import itertools
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,9 +22,9 @@ from torch import Tensor, nn
 from hwnas.errors import SpaceError
 from hwnas.layers import Elastic
 from hwnas.spaces.architecture import Architecture, Operator, Variable
-from hwnas.spaces.search_space import IntArray, SuperNet
+from hwnas.spaces.search_space import IntArray, SearchSpace, SuperNet
 
-__all__ = ["Chain", "ChainSuperNet", "Slot"]
+__all__ = ["Chain", "ChainSpace", "ChainSuperNet", "Slot"]
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,54 @@ class Chain:
             always = variable in depths or any(depth is None or least == 0 for depth, least in thresholds)
             readers[variable] = (always, [(depth, least) for depth, least in thresholds if depth is not None])
         return readers
+
+
+class ChainSpace(SearchSpace):
+    """A space whose networks are a chain: it writes `chain`, `elastic_layer`, `options` and `describe`."""
+
+    @property
+    @abstractmethod
+    def chain(self) -> Chain:
+        """The one description that operators, networks and supernet are read from; made once."""
+
+    @abstractmethod
+    def elastic_layer(self, slot: Slot) -> nn.Module:
+        """The layer of a slot in a supernet, which must be `Elastic`."""
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """Those of the chain."""
+        return self.chain.variables
+
+    def operators(self, architecture: Architecture) -> tuple[Operator, ...]:
+        """The operators of the slots that run, in order."""
+        return self.chain.operators(architecture)
+
+    def operator_indices(self, choices_NV: IntArray) -> IntArray:
+        """See SearchSpace.operator_indices; L is the number of slots."""
+        return self.chain.operator_indices(choices_NV)
+
+    def all_operators(self) -> tuple[Operator, ...]:
+        """Every distinct operator, in the order of the slots."""
+        return self.chain.all_operators
+
+    def canonicalize(self, choices_NV: IntArray) -> IntArray:
+        """Sets to 0 what no running slot reads."""
+        return self.chain.canonicalize(choices_NV)
+
+    def total_costs(
+        self, choices_NV: IntArray, costs: Sequence[npt.NDArray[np.float64]]
+    ) -> list[npt.NDArray[np.float64]]:
+        """See SearchSpace.total_costs."""
+        return self.chain.total_costs(choices_NV, costs)
+
+    def expected_cost(self, weights: Sequence[Tensor], cost: Tensor) -> Tensor:
+        """See SearchSpace.expected_cost."""
+        return self.chain.expected_cost(weights, cost)
+
+    def supernet(self) -> "ChainSuperNet":
+        """A new supernet: one elastic layer a slot."""
+        return ChainSuperNet(self.chain, self.elastic_layer, self.assemble)
 
 
 class ChainSuperNet(SuperNet):

@@ -4,20 +4,17 @@ Five stages of elastic depth {2, 3, 4}; in each block an elastic kernel {3, 5, 7
 encodings. Squeeze-and-excitation and hard-swish stand where MobileNetV3 has them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Final
 
-import numpy as np
-import numpy.typing as npt
 from torch import nn
 
 from hwnas.errors import SettingsError
 from hwnas.layers import Classifier, ConvBNAct, ElasticMBConv, Fixed, MBConv
 from hwnas.spaces.architecture import Architecture, Operator, Variable
-from hwnas.spaces.chain import Chain, ChainSuperNet, Slot, option_product
-from hwnas.spaces.search_space import IntArray, SearchSpace
+from hwnas.spaces.chain import Chain, ChainSpace, Slot, option_product
 
 __all__ = ["MobileNetV3"]
 
@@ -49,7 +46,7 @@ STAGES: Final = (
 )
 
 
-class MobileNetV3(SearchSpace):
+class MobileNetV3(ChainSpace):
     """Once-for-All's MobileNetV3, for images of any size: five stages of 2 to 4 inverted residual blocks, each with kernel
     size 3, 5 or 7 and expand ratio 3, 4 or 6; about 10^19 architectures. Option: width_mult (1.0).
 
@@ -82,33 +79,6 @@ class MobileNetV3(SearchSpace):
         """{"width_mult": float}."""
         return {"width_mult": self.width_mult}
 
-    @property
-    def variables(self) -> tuple[Variable, ...]:
-        """For each stage its depth, then kernel size and expand ratio of each of its four blocks."""
-        return self._chain.variables
-
-    def operators(self, architecture: Architecture) -> tuple[Operator, ...]:
-        """Stem, first block, 10 to 20 elastic blocks, classifier."""
-        return self._chain.operators(architecture)
-
-    def operator_indices(self, choices_NV: IntArray) -> IntArray:
-        """See SearchSpace.operator_indices; L is 23."""
-        return self._chain.operator_indices(choices_NV)
-
-    def all_operators(self) -> tuple[Operator, ...]:
-        """Every distinct operator: nine for the first block of a stage, nine for its others, and three fixed ones."""
-        return self._chain.all_operators
-
-    def canonicalize(self, choices_NV: IntArray) -> IntArray:
-        """Sets kernel size and expand ratio of absent blocks to 0."""
-        return self._chain.canonicalize(choices_NV)
-
-    def total_costs(
-        self, choices_NV: IntArray, costs: Sequence[npt.NDArray[np.float64]]
-    ) -> list[npt.NDArray[np.float64]]:
-        """See SearchSpace.total_costs."""
-        return self._chain.total_costs(choices_NV, costs)
-
     def describe(self, architecture: Architecture) -> str:
         """Depths, kernel sizes and expand ratios, a stage after the other."""
         values = {
@@ -127,11 +97,8 @@ class MobileNetV3(SearchSpace):
             )
         return " | ".join(stages)
 
-    def supernet(self) -> ChainSuperNet:
-        """A new supernet: one elastic block a slot, kernels sharing their centre, expansions their first channels."""
-        return ChainSuperNet(self._chain, self._elastic_layer, self.assemble)
-
-    def _elastic_layer(self, slot: Slot) -> nn.Module:
+    def elastic_layer(self, slot: Slot) -> nn.Module:
+        """One elastic block a slot: kernels share their centre, expansions their first channels."""
         widest = slot.present[-1]
         if not slot.variables:
             return Fixed(self.build_operator(widest))
@@ -139,8 +106,8 @@ class MobileNetV3(SearchSpace):
         return make_elastic(widest.input_shape[0], **widest.attributes)
 
     @cached_property
-    def _chain(self) -> Chain:
-        """The one description that operators, build and supernet read."""
+    def chain(self) -> Chain:
+        """Stem, first block, the elastic blocks with nine operators each, classifier."""
         strides = self._strides()
         _, height, width = self.input_shape
         stem = self._channels(STEM_CHANNELS)

@@ -66,7 +66,7 @@ class SearchSpace(ABC):
         name: the space's name, as in SPACES.
         input_shape: (C, H, W) of one image.
         num_classes: number of logits.
-        layers: for each kind of operator the layer that it is, made as `layer(in_channels, **attributes)`.
+        layers: for each kind of operator the layer that it is, as `make_layer` makes it.
     """
 
     name: ClassVar[str]
@@ -157,7 +157,7 @@ class SearchSpace(ABC):
 
     def build_operator(self, operator: Operator) -> nn.Module:
         """A new layer for `operator` with random weights."""
-        return self.layers[operator.kind](operator.input_shape[0], **operator.attributes)
+        return make_layer(self.layers[operator.kind], operator)
 
     @cached_property
     def counts(self) -> dict[Operator, OperatorCounts]:
@@ -280,3 +280,9 @@ class SearchSpace(ABC):
             "num_classes": self.num_classes,
             "space_options": self.options,
         }
+
+
+def make_layer(layer: Callable[..., nn.Module], operator: Operator) -> nn.Module:
+    """`layer(in_channels, **attributes)` of images (C, H, W); a layer of tokens (T, D) has D among its attributes."""
+    channels = operator.input_shape[:1] if len(operator.input_shape) == 3 else ()
+    return layer(*channels, **operator.attributes)

@@ -131,7 +131,9 @@ class SpaceContract:
         _hold(check_canonical_network, subject)
 
     def test_encodings_of_one_network_are_one_architecture(self, subject: SpaceUnderTest) -> None:
-        """What changes no operator changes no canonical choice: else a search would score one network twice."""
+        """A change of one variable that changes no operator changes no canonical choice: a search would score one
+        network twice. (Two changes may: a skip here or there is one network, and two paths of the supernet.)
+        """
         _hold(check_one_encoding, subject)
 
     def test_decoding_undoes_encoding(self, space: SearchSpace, architectures: list[Architecture]) -> None:

@@ -1,25 +1,37 @@
-"""Training: image data in three parts, supernets, and the evaluation of what was trained."""
+"""Training: image data in three parts, supernets and plain networks, and the evaluation of what was trained."""
 
 from hwnas.training.data import ImageData, Part, split_dataset
+from hwnas.training.distributed import is_first_process, launched, own_device
+from hwnas.training.engine import Training
 from hwnas.training.evaluate import SubnetEvaluator, accuracy, predict_logits, recalibrate_batch_norm
-from hwnas.training.finetune import finetune
+from hwnas.training.methods import METHODS, TrainingMethod, find_method, make_method, weighs_latency
+from hwnas.training.network import train_network
+from hwnas.training.settings import TrainingSettings
 from hwnas.training.sources import DATASETS, load_data
-from hwnas.training.supernet import SupernetTraining, TrainingSettings, best_device, load_supernet, train_supernet
+from hwnas.training.supernet import load_supernet, supernet_training, train_supernet
 
 __all__ = [
     "DATASETS",
+    "METHODS",
     "ImageData",
     "Part",
     "SubnetEvaluator",
-    "SupernetTraining",
+    "Training",
+    "TrainingMethod",
     "TrainingSettings",
     "accuracy",
-    "best_device",
-    "finetune",
+    "find_method",
+    "is_first_process",
+    "launched",
     "load_data",
     "load_supernet",
+    "make_method",
+    "own_device",
     "predict_logits",
     "recalibrate_batch_norm",
     "split_dataset",
+    "supernet_training",
+    "train_network",
     "train_supernet",
+    "weighs_latency",
 ]

@@ -21,6 +21,8 @@ __all__ = ["ImageData", "Part", "assemble", "split_dataset", "split_part"]
 
 TEST_SHARE: Final = 0.2
 VALIDATION_SHARE: Final = 0.2
+GPU_SHARE: Final = 0.25
+"""Of a GPU's free memory, at most, for images."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,17 @@ class Part:
         """The images at `indices`."""
         indices = torch.as_tensor(np.asarray(indices))
         return Part(self.images_NCHW[indices], self.labels_N[indices])
+
+    @staticmethod
+    def join(*parts: "Part") -> "Part":
+        """The images of all `parts`."""
+        return Part(torch.cat([one.images_NCHW for one in parts]), torch.cat([one.labels_N for one in parts]))
+
+    def to(self, device: torch.device) -> "Part":
+        """The same images on `device`, so that batches need not travel; on the CPU still where they would fill it."""
+        if device.type == "cuda" and self.images_NCHW.nbytes > GPU_SHARE * torch.cuda.mem_get_info(device)[0]:
+            return self
+        return Part(self.images_NCHW.to(device), self.labels_N.to(device))
 
 
 @dataclass(frozen=True)
@@ -93,59 +106,23 @@ class ImageData:
         return (x_BCHW - mean) / std
 
     def batches(
-        self,
-        part: Part,
-        batch_size: int,
-        *,
-        device: torch.device | str = "cpu",
-        generator: torch.Generator | None = None,
+        self, part: Part, batch_size: int, *, device: torch.device | str = "cpu"
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Normalised images (B, C, H, W) and labels (B,).
+        """Normalised images (B, C, H, W) and labels (B,), in order, as they are, all of them.
 
         Args:
             part: of this data.
             batch_size: images in a batch.
             device: where the batches are wanted.
-            generator: given, the images come in random order, shifted and flipped at random, and a last batch that is
-                not full is left out; None: in order, as they are, all of them.
         """
-        if generator is None:
-            order = torch.arange(len(part))
-            end = len(part)
-        else:
-            order = torch.randperm(len(part), generator=generator)
-            end = len(part) - len(part) % batch_size if len(part) >= batch_size else len(part)
-        for start in range(0, end, batch_size):
-            indices = order[start : start + batch_size]
-            images_BCHW = self.normalized(part.images_NCHW[indices], device)
-            if generator is not None:
-                images_BCHW = augmented(images_BCHW, generator=generator, flips=self.flips)
-            yield images_BCHW, part.labels_N[indices].to(device)
+        for start in range(0, len(part), batch_size):
+            chosen = slice(start, start + batch_size)
+            yield self.normalized(part.images_NCHW[chosen], device), part.labels_N[chosen].to(device)
 
 
 def scaled(images_BCHW: Tensor) -> Tensor:
     """Bytes to floats from 0 to 1; floats stay as they are."""
     return images_BCHW.float() / 255 if images_BCHW.dtype == torch.uint8 else images_BCHW.float()
-
-
-def augmented(images_BCHW: Tensor, *, generator: torch.Generator, flips: bool) -> Tensor:
-    """Shifts each image by up to an eighth of its side (zeros come in) and, if `flips`, mirrors half of them."""
-    batch, _, height, width = images_BCHW.shape
-    device = images_BCHW.device
-    shifts = []
-    for side in (height, width):
-        reach = max(1, round(side / 8))
-        shifts.append(torch.randint(-reach, reach + 1, (batch,), generator=generator).to(device))
-    rows_BH = torch.arange(height, device=device) + shifts[0][:, None]
-    columns_BW = torch.arange(width, device=device) + shifts[1][:, None]
-    inside_BHW = ((rows_BH >= 0) & (rows_BH < height))[:, :, None] & ((columns_BW >= 0) & (columns_BW < width))[:, None]
-    if flips:
-        mirrored_B = (torch.rand(batch, generator=generator) < 0.5).to(device)
-        columns_BW = torch.where(mirrored_B[:, None], width - 1 - columns_BW, columns_BW)
-    rows_BH, columns_BW = rows_BH.clamp(0, height - 1), columns_BW.clamp(0, width - 1)
-    index_B = torch.arange(batch, device=device)[:, None, None]
-    moved_BCHW = images_BCHW.permute(0, 2, 3, 1)[index_B, rows_BH[:, :, None], columns_BW[:, None]].permute(0, 3, 1, 2)
-    return (moved_BCHW * inside_BHW[:, None]).contiguous(memory_format=torch.channels_last)
 
 
 def split_dataset(

@@ -1,8 +1,15 @@
 """What the command line shows."""
 
+from pathlib import Path
+
 import pytest
 
+from hwnas import objectives
 from hwnas.cli import screen
+from hwnas.front import Candidate, Evaluation, ParetoFront
+from hwnas.predictors import HeldOut, PredictorQuality
+from hwnas.ranking import RankAgreement
+from hwnas.testing import ToySpace
 
 DOCUMENT = {
     "device": "local-cpu",
@@ -35,6 +42,26 @@ def test_models_with_and_without_a_prediction(
     assert "0.250 ± 0.010" in shown
     assert shown.count("winner-1 *") == 1
     assert "another model is both faster" in shown
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_the_front_is_shown_with_how_well_errors_are_foretold(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, told: bool
+) -> None:
+    monkeypatch.setattr(screen.console, "width", 160)
+    macs = RankAgreement(40, None, None, None, None)
+    ranking = RankAgreement(40, 0.812, (0.7, 0.9), 0.9, (0.8, 0.95))
+    quality = PredictorQuality("gaussian_process", 10, ranking, macs, 0.01, 0.925, (HeldOut((0,), 0.1, 0.1, 0.0, 0.2),))
+    space = ToySpace()
+    evaluation = Evaluation(Candidate(space.largest()), {"error": 0.125})
+    front = ParetoFront((evaluation,), (objectives.error(lambda _: []),))
+    screen.show_front(front, space, Path("runs/x"), quality if told else None)
+    shown = capsys.readouterr().out
+    assert "12.50%" in shown
+    line = (
+        "Predictor of the error, on 1 networks held out: Kendall 0.81 (MACs alone: no order to compare); 92% of errors"
+    )
+    assert (line in shown) == told
 
 
 def test_names_with_brackets_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

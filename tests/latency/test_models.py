@@ -19,7 +19,7 @@ from hwnas.latency.models import (
     sides_of,
     spread,
 )
-from hwnas.spaces import MobileNetV3
+from hwnas.spaces import MobileNetV3, VisionTransformer
 from hwnas.testing import ToySpace
 
 FIRST, MIDDLE = "two 1x1 convolutions at 4x6x6", "two 1x1 convolutions at 6x3x3"
@@ -98,6 +98,33 @@ class TestProbes:
         inner = ran(exported / "convolution4x6x6.onnx", x)
         expected = ran(exported / "convolution6x3x3.onnx", ran(exported / "operator1.onnx", inner))
         np.testing.assert_allclose(ran(probes[block.key], x), expected, atol=1e-5)
+
+
+class TestTokens:
+    """Between tokens (T, D) the contexts are linear layers."""
+
+    def test_contexts_cancel_along_a_network(self, transformer):
+        for architecture in (transformer.smallest(), transformer.largest()):
+            patches, *blocks, head = (sides_of(one, transformer) for one in transformer.operators(architecture))
+            width = transformer.variables[0].options[architecture.choices[0]]
+            assert patches == head == (f"two linear layers at 16x{width}",)
+            assert blocks == [patches * 2] * len(blocks)
+
+    def test_a_probe_gives_what_its_parts_give_one_after_the_other(self, transformer, tmp_path):
+        operators = transformer.operators(transformer.smallest())[:2]
+        paths = MeasuredModels(transformer, tmp_path).probes(operators)
+        name = "two linear layers at 16x8"
+        assert set(paths) == {name, *(operator.key for operator in operators)}
+        assert ends(paths[name]) == ends(paths[operators[1].key]) == [(1, 16, 8)] * 2
+        linear = tmp_path / "linear16x8.onnx"
+        number = transformer.all_operators().index(operators[1])
+        x = image(1, 16, 8)
+        expected = ran(linear, ran(tmp_path / f"operator{number}.onnx", ran(linear, x)))
+        np.testing.assert_allclose(ran(paths[operators[1].key], x), expected, atol=1e-5)
+
+    @pytest.fixture
+    def transformer(self):
+        return VisionTransformer((1, 8, 8), 3, embed_dim=24, depth=3, num_heads=2, head_dim=8)
 
 
 class TestNetworks:

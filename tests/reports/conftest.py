@@ -5,7 +5,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from hwnas.audit import AuditEntry, RankAudit
+from hwnas.predictors import HeldOut, PredictorQuality
+from hwnas.ranking import rank_agreement
+from hwnas.spaces import Architecture
 
 OBJECTIVES = [
     {"name": "error", "unit": "fraction", "direction": "minimize"},
@@ -112,3 +118,34 @@ def _model(number: int, record: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture
 def run_folder(tmp_path: Path) -> RunFolder:
     return RunFolder(tmp_path / "digits")
+
+
+@pytest.fixture(scope="session")
+def audit() -> RankAudit:
+    """24 networks that a supernet ranks nearly as they are when trained alone; its first pick is not the best."""
+    rng = np.random.default_rng(0)
+    alone = 0.05 + 0.1 * rng.random(24)
+    supernet = alone + 0.2 + 0.02 * rng.normal(size=24)
+    supernet[alone.argsort()[2]] = supernet.min() - 0.01
+    macs = 1e6 * (20 - 80 * alone + rng.normal(size=24))
+    entries = [
+        AuditEntry(Architecture("mobilenetv3", (number,)), f"<b>k3 e{number}", int(macs[number]), *map(float, errors))
+        for number, errors in enumerate(zip(supernet, alone, strict=True))
+    ]
+    return RankAudit.of(entries, source="trained", data="digits", epochs=5)
+
+
+@pytest.fixture(scope="session")
+def foretold() -> PredictorQuality:
+    """40 networks held out, foretold within about a point."""
+    rng = np.random.default_rng(1)
+    errors = 0.05 + 0.1 * rng.random(40)
+    predicted = errors + 0.01 * rng.normal(size=40)
+    networks = [
+        HeldOut((number, 1), float(error), float(mean), float(mean) - 0.016, float(mean) + 0.017)
+        for number, (error, mean) in enumerate(zip(errors, predicted, strict=True))
+    ]
+    inside = np.mean([one.low <= one.error <= one.high for one in networks])
+    ranking, macs = rank_agreement(predicted, errors), rank_agreement(errors + 0.05 * rng.random(40), errors)
+    off = float(np.abs(predicted - errors).mean())
+    return PredictorQuality("gaussian_process", 10, ranking, macs, off, float(inside), tuple(networks))

@@ -83,3 +83,12 @@ def test_the_address_is_relative_to_where_one_stands(run_folder, monkeypatch):
     folder = run_folder.write()
     monkeypatch.chdir(folder.parent)
     assert load_run(folder).address == "digits"
+
+
+def test_an_audit_and_a_predictor_are_read_where_there_are_some(run_folder, audit, foretold):
+    bare = load_run(run_folder.write())
+    assert (bare.audit, bare.predictor) == (None, None)
+    audit.save(run_folder.path / "audit.json")
+    foretold.save(run_folder.path / "predictor.json")
+    found = load_run(run_folder.path)
+    assert (found.audit, found.predictor) == (audit, foretold)

@@ -7,7 +7,9 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from hwnas.reports import write_report
+from hwnas.reports.audits import audit_figure
 from hwnas.reports.documents import load_run
+from hwnas.reports.foretold import accuracy_figure
 from hwnas.reports.page import compose_page
 
 EVIL = """</script><script>alert("1")</script><img src=x onerror='alert(2)'>&amp;$title"""
@@ -253,3 +255,26 @@ def test_before_the_export_the_networks_are_shown_alone(run_folder, proven_table
 def test_pictures_lie_beside_the_report(run_folder, proven_table, bare_table):
     write_report(run_folder.write(), {"local-cpu": proven_table, "rpi4": bare_table, "tpu": "There is none."})
     assert [path.name for path in run_folder.path.glob("*.png")] == ["predictions-local-cpu.png"]
+
+
+def test_the_audit_and_the_predictor_are_sections_where_the_run_has_them(run_folder, audit, foretold):
+    assert "foretold from the evaluations" not in compose(run_folder)
+    audit.save(run_folder.path / "audit.json")
+    foretold.save(run_folder.path / "predictor.json")
+    page = Page(compose(run_folder))
+    assert page.broken == []
+    assert page.headings.count("The supernet's order against the truth") == 1
+    assert page.headings.count("Errors foretold from the evaluations") == 1
+    assert "a regret of" in page.text
+    assert "each foretold by a predictor fitted without it" in page.text
+    assert len(page.specs) == 7
+    style = compose(run_folder).split("<style>")[1].split("</style>")[0]
+    roles = {trace["meta"]["role"] for spec in page.specs[4:6] for trace in spec["data"]}
+    assert roles == {"shift", "network", "winner", "agreement"}
+    assert all(f".swatch.{role}" in style for role in roles)
+
+
+def test_drawings_of_the_audit_and_the_predictor_look_their_colours_up(audit, foretold):
+    text = audit_figure(audit).to_json() + accuracy_figure(foretold).to_json()
+    named = set(re.findall(r'"(?:color|bgcolor|bordercolor|gridcolor|linecolor)":"([^"]*)"', text))
+    assert {colour for colour in named if not colour.startswith("var(--")} == set()

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import pytest
 
-from hwnas.spaces import MobileNetV3, SearchSpace
+from hwnas.spaces import FBNet, MobileNetV3, NASBenchMacro, SearchSpace, VisionTransformer
 from hwnas.testing.space_contract import SpaceContract
 from hwnas.testing.toy_space import ToySpace
 
@@ -44,3 +44,61 @@ class TestMobileNetV3OfImageNet(SpaceContract):
     @classmethod
     def space(cls) -> SearchSpace:
         return MobileNetV3((3, 224, 224), 1000)
+
+
+class TestNASBenchMacro(SpaceContract):
+    num_architectures: ClassVar = 40
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def space(cls) -> SearchSpace:
+        return NASBenchMacro((3, 8, 8), 10)
+
+
+class TestFBNetOfDigits(SpaceContract):
+    num_architectures: ClassVar = 40
+    num_networks: ClassVar = 2
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def space(cls) -> SearchSpace:
+        return FBNet((1, 8, 8), 10, width_mult=0.25)
+
+
+class TestFBNetOfImageNet(SpaceContract):
+    num_architectures: ClassVar = 8
+    num_exports: ClassVar = 3
+    with_weights: ClassVar = False
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def space(cls) -> SearchSpace:
+        return FBNet((3, 224, 224), 1000)
+
+
+class TestVisionTransformerOfDigits(SpaceContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def space(cls) -> SearchSpace:
+        return VisionTransformer((1, 8, 8), 10, embed_dim=48, depth=4, num_heads=3, head_dim=16)
+
+
+class TestVisionTransformerOfCifar(SpaceContract):
+    num_architectures: ClassVar = 20
+    num_networks: ClassVar = 2
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def space(cls) -> SearchSpace:
+        return VisionTransformer((3, 32, 32), 10, embed_dim=96, depth=5, head_dim=32)
+
+
+class TestVisionTransformerOfImageNet(SpaceContract):
+    num_architectures: ClassVar = 8
+    num_exports: ClassVar = 3
+    with_weights: ClassVar = False
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def space(cls) -> SearchSpace:
+        return VisionTransformer((3, 224, 224), 1000)

@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import Dataset, TensorDataset
 
 from hwnas.errors import DataError
-from hwnas.training.data import ImageData, Part, assemble, augmented, scaled, split_dataset, split_part
+from hwnas.training.data import ImageData, Part, assemble, scaled, split_dataset, split_part
 
 
 def part(count: int = 40, classes: int = 4, side: int = 6, seed: int = 0) -> Part:
@@ -57,35 +57,6 @@ def test_batches_without_a_generator_are_all_images_in_order(data: ImageData) ->
     batches = list(data.batches(data.train, 7))
     assert torch.equal(torch.cat([labels for _, labels in batches]), data.train.labels_N)
     assert torch.allclose(torch.cat([x for x, _ in batches]), data.normalized(data.train.images_NCHW))
-
-
-def test_batches_with_a_generator_are_full_shuffled_and_repeatable(data: ImageData) -> None:
-    def run(seed: int) -> list[torch.Tensor]:
-        generator = torch.Generator().manual_seed(seed)
-        return [x for x, _ in data.batches(data.train, 8, generator=generator)]
-
-    first, again, other = run(0), run(0), run(1)
-    assert all(len(x) == 8 for x in first)
-    assert len(first) == len(data.train) // 8
-    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
-    assert not torch.equal(first[0], other[0])
-
-
-def test_augmentation_only_shifts_and_mirrors() -> None:
-    image = torch.zeros(64, 1, 8, 8)
-    image[:, :, 3, 2] = 1.0
-    moved = augmented(image, generator=torch.Generator().manual_seed(0), flips=False)
-    rows, columns = np.unravel_index(moved.flatten(1).argmax(1).numpy(), (8, 8))
-    assert moved.sum() == 64
-    assert set(rows) == {2, 3, 4}
-    assert set(columns) == {1, 2, 3}
-    mirrored = augmented(image, generator=torch.Generator().manual_seed(0), flips=True)
-    assert {4, 5, 6} & set(np.unravel_index(mirrored.flatten(1).argmax(1).numpy(), (8, 8))[1])
-
-
-def test_augmentation_fills_with_zeros() -> None:
-    ones = augmented(torch.ones(32, 2, 8, 8), generator=torch.Generator().manual_seed(1), flips=True)
-    assert set(ones.unique().tolist()) == {0.0, 1.0}
 
 
 def test_scaled_bytes_and_floats() -> None:
@@ -156,3 +127,9 @@ def test_arrays_and_grey_images_become_tensors() -> None:
 def test_parts_of_different_shape_are_refused() -> None:
     with pytest.raises(DataError, match="test part of toy must have images of"):
         assemble("toy", part(), part(), part(side=7), list("abcd"), flips=False)
+
+
+def test_parts_are_joined_in_order() -> None:
+    joined = Part.join(part(5), part(7, seed=1))
+    assert torch.equal(joined.images_NCHW, torch.cat([part(5).images_NCHW, part(7, seed=1).images_NCHW]))
+    assert len(joined) == len(joined.labels_N) == 12

@@ -1,0 +1,104 @@
+"""What a run's architectures are scored by: its objectives, and the latency tables that they need."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hwnas import objectives as makers
+from hwnas.api.profiling import profile
+from hwnas.api.run_folder import RunFolder
+from hwnas.devices import load_device
+from hwnas.errors import TableQualityError
+from hwnas.latency import LatencyTable, TableIdentity, load_table, profile_command, table_path
+from hwnas.objectives import Objective
+from hwnas.progress import OnProgress
+
+__all__ = ["Leniency", "check_quality", "latency_table", "make_objectives"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Leniency:
+    """Which doubtful latency tables a search may use: of too low a quality, of another environment."""
+
+    force: bool
+    accept_stale: bool
+
+
+def make_objectives(run: RunFolder, *, measured: bool = True) -> list[Objective]:
+    """The objectives of `run`, bounds included; "error" cannot be evaluated yet.
+
+    Args:
+        run: the run.
+        measured: whether latencies, which need a table, are wanted too.
+
+    Raises:
+        TableError: a table is missing, of something else, or lacks rows.
+    """
+    settings, space = run.settings, run.space
+    found = []
+    for name in settings.objectives:
+        if name == "error":
+            objective = makers.error(_not_trained)
+        elif name == "macs":
+            objective = makers.macs(space)
+        elif name == "parameters":
+            objective = makers.parameters(space)
+        elif measured:
+            device = load_device(name.removeprefix("latency@"))
+            wanted = TableIdentity.of(device, space, batch_size=settings.batch_size, precision=settings.precision)
+            table = load_table(table_path(Path(settings.tables), wanted, space))
+            table.check_identity(wanted, command=profile_command(wanted, space))
+            objective = makers.latency(space, table)
+        else:
+            continue
+        found.append(objective.bounded(settings.bounds.get(name)))
+    return found
+
+
+def latency_table(run: RunFolder, device: str, leniency: Leniency, on_progress: OnProgress) -> LatencyTable:
+    """The table of `device`, with what it lacks measured; one that is stale by leave is taken as it is."""
+    settings = run.settings
+    if leniency.accept_stale:
+        wanted = TableIdentity.of(
+            load_device(device), run.space, batch_size=settings.batch_size, precision=settings.precision
+        )
+        path = table_path(Path(settings.tables), wanted, run.space)
+        known = load_table(path) if path.exists() else None
+        if known is not None and not known.missing(run.space.all_operators()):
+            known.check_identity(wanted, command=profile_command(wanted, run.space))
+            return known
+    return profile(
+        device,
+        run.space,
+        batch_size=settings.batch_size,
+        precision=settings.precision,
+        calibrate=settings.calibration_networks,
+        tables=settings.tables,
+        measurement=settings.measurement,
+        seed=settings.seed,
+        accept_stale=leniency.accept_stale,
+        on_progress=on_progress,
+    )
+
+
+def check_quality(table: LatencyTable, leniency: Leniency) -> None:
+    """Raises TableQualityError, or warns where it is to be used all the same, where `table` foretells latencies badly."""
+    shortfall = None if table.quality is None else table.quality.shortfall
+    if shortfall is None:
+        return
+    if not leniency.force:
+        raise TableQualityError(
+            f"Table {table.path}",
+            "must foretell latencies well enough to search by",
+            came=shortfall,
+            do="Measure longer on a quieter machine (move the file away first), or search all the same with --force",
+        )
+    logger.warning("Table %s: %s", table.path, shortfall)
+
+
+def _not_trained(architectures: Sequence[Any]) -> list[float]:
+    raise NotImplementedError(f"{len(architectures)} architectures were to be scored before the supernet was trained")

@@ -1,0 +1,145 @@
+"""Chains of choice blocks: a stem, stages of blocks each of which is one of several layers, and a head.
+
+What nas_bench_macro and fbnet have in common: their networks differ in the blocks alone, each option has weights of its
+own, and the option that does nothing is left out of the network wherever shapes allow it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final
+
+from torch import nn
+
+from hwnas.layers import Choice, Fixed
+from hwnas.spaces.architecture import Architecture, Operator, Variable
+from hwnas.spaces.chain import Chain, Slot
+from hwnas.spaces.search_space import SearchSpace
+
+__all__ = [
+    "MacroArchitecture",
+    "Shape",
+    "Stage",
+    "choice_chain",
+    "choice_layer",
+    "describe_blocks",
+    "keep_resolution",
+    "skip_operator",
+]
+
+MIN_RESOLUTION: Final = 3
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: its channels, the number of its choice blocks, and the stride of the first of them."""
+
+    channels: int
+    blocks: int
+    stride: int
+
+
+@dataclass(frozen=True)
+class MacroArchitecture:
+    """What all networks of a space have in common (FBNet's term).
+
+    Attributes:
+        stem_channels: of the 3x3 convolution that takes the image.
+        stem_stride: of the same.
+        stages: in order.
+        last_channels: of the 1x1 convolution before the global average.
+    """
+
+    stem_channels: int
+    stem_stride: int
+    stages: tuple[Stage, ...]
+    last_channels: int
+
+
+def choice_chain(
+    macro: MacroArchitecture,
+    input_shape: Shape,
+    num_classes: int,
+    *,
+    options: Sequence[str],
+    block: Callable[[str, Shape, int, int], Operator | None],
+) -> Chain:
+    """The chain of a stem ("conv_bn_act"), all blocks and a head ("pooled_classifier").
+
+    The variables are "stage1.block1" and so on, one a block; see `keep_resolution` for small images.
+
+    Args:
+        macro: the stem, stages and head.
+        input_shape: (C, H, W) of one image.
+        num_classes: number of logits.
+        options: names of the options of a block, from small to large.
+        block: the operator of an option for an input shape (C, H, W), channels out and a stride.
+    """
+    stem_stride, *strides = keep_resolution(
+        [macro.stem_stride, *(stage.stride for stage in macro.stages)], min(input_shape[1:])
+    )
+    variables: list[Variable] = []
+    slots = [Slot((_conv(input_shape, macro.stem_channels, kernel_size=3, stride=stem_stride, activation="relu"),))]
+    shape = _shape_after(input_shape, macro.stem_channels, stem_stride)
+    for number, (stage, first_stride) in enumerate(zip(macro.stages, strides, strict=True), start=1):
+        for index in range(stage.blocks):
+            stride = first_stride if index == 0 else 1
+            operators = tuple(block(option, shape, stage.channels, stride) for option in options)
+            slots.append(Slot(operators, (len(variables),)))
+            variables.append(Variable(f"stage{number}.block{index + 1}", tuple(options)))
+            shape = _shape_after(shape, stage.channels, stride)
+    head = Operator("pooled_classifier", shape, {"num_classes": num_classes, "last_channels": macro.last_channels})
+    return Chain(variables, [*slots, Slot((head,))])
+
+
+def choice_layer(space: SearchSpace, slot: Slot) -> nn.Module:
+    """The layer of a slot in a supernet of `space`: every option with weights of its own."""
+    options = [(operator.attributes, space.build_operator(operator)) for operator in slot.present]
+    return Choice(options) if slot.variables else Fixed(options[0][1])
+
+
+def describe_blocks(space: SearchSpace, architecture: Architecture) -> str:
+    """The option of each block, a stage after the other."""
+    chosen = zip(space.variables, architecture.choices, strict=True)
+    stages = groupby(chosen, key=lambda pair: pair[0].name.split(".")[0])
+    return " | ".join(" ".join(str(variable.options[choice]) for variable, choice in pairs) for _, pairs in stages)
+
+
+def skip_operator(shape: Shape, channels: int, stride: int, *, activation: str) -> Operator | None:
+    """What does nothing: None, or a strided 1x1 projection where the shapes in and out differ."""
+    if stride == 1 and shape[0] == channels:
+        return None
+    return _conv(shape, channels, kernel_size=1, stride=stride, activation=activation)
+
+
+def keep_resolution(strides: Sequence[int], side: int) -> list[int]:
+    """`strides`, the earliest set to 1 until an image of `side` pixels ends with at least MIN_RESOLUTION a side."""
+    kept = list(strides)
+    for index in range(len(kept)):
+        last = side
+        for stride in kept:
+            last = _strided(last, stride)
+        if last >= MIN_RESOLUTION:
+            break
+        kept[index] = 1
+    return kept
+
+
+def _conv(shape: Shape, channels: int, *, kernel_size: int, stride: int, activation: str) -> Operator:
+    attributes: dict[str, int | str] = {
+        "out_channels": channels,
+        "kernel_size": kernel_size,
+        "stride": stride,
+        "activation": activation,
+    }
+    return Operator("conv_bn_act", shape, attributes)
+
+
+def _shape_after(shape: Shape, channels: int, stride: int) -> Shape:
+    return channels, _strided(shape[1], stride), _strided(shape[2], stride)
+
+
+def _strided(size: int, stride: int) -> int:
+    return (size - 1) // stride + 1

@@ -1,0 +1,154 @@
+"""Progressive shrinking: the largest network first, then smaller and smaller ones (Once-for-All, Cai et al., ICLR 2020).
+
+Shapes: B batch, K classes.
+"""
+
+import copy
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+import numpy as np
+import torch
+from torch import nn
+
+from hwnas.errors import SettingsError
+from hwnas.layers import Sortable
+from hwnas.spaces import Architecture, SearchSpace
+from hwnas.training.methods.method import Step, Trained, TrainingMethod, cross_entropy
+
+__all__ = ["ProgressiveShrinking"]
+
+ORDER: Final = ("kernel_size", "depth", "expand_ratio", "mlp_ratio", "num_heads", "width_mult", "embed_dim")
+"""The last parts of variables' names in the order in which they shrink; others follow; a resolution is free throughout."""
+
+FREE: Final = "resolution"
+
+
+class ProgressiveShrinking(TrainingMethod):
+    """First the largest network alone; then, kind of variable by kind, one smaller option after the other joins in.
+
+    Sub-networks learn from the labels and from the largest network as it was at the end of its own training. Before the
+    first option that leaves channels out joins in, channels are sorted by importance, so that the important ones stay.
+
+    Args:
+        space: whose sub-networks.
+        largest_share: the share of the training in which the largest network is trained alone.
+        paths: random sub-networks whose gradients are averaged in a step.
+        distillation: the weight of the largest network's predictions, from 0 to 1; the labels have the rest.
+
+    Raises:
+        SettingsError: an option out of range.
+    """
+
+    name: ClassVar = "progressive_shrinking"
+
+    def __init__(
+        self, space: SearchSpace, *, largest_share: float = 0.4, paths: int = 2, distillation: float = 0.5
+    ) -> None:
+        for option, value in (("largest_share", largest_share), ("distillation", distillation)):
+            if not 0 <= value <= 1:
+                raise SettingsError(f"{option} of {self.name}", "must be from 0 to 1", came=f"{value} came")
+        if not (isinstance(paths, int) and 1 <= paths <= 64):
+            raise SettingsError(f"paths of {self.name}", "must be a whole number from 1 to 64", came=f"{paths} came")
+        self._space = space
+        self._largest_share = largest_share
+        self._paths = paths
+        self._distillation = distillation
+        self._openings = _openings(space)
+        self._teacher: nn.Module | None = None
+        self._sorted = False
+        self._device = torch.device("cpu")
+
+    def lowest_options(self, progress: float) -> list[int]:
+        """For each variable the smallest option that is trained when `progress` of the training is done."""
+        lowest = [len(variable.options) - 1 for variable in self._space.variables]
+        for index, variable in enumerate(self._space.variables):
+            if _kind(variable.name) == FREE:
+                lowest[index] = 0
+        if progress < self._largest_share or not self._openings:
+            return lowest
+        done = (progress - self._largest_share) / max(1e-9, 1 - self._largest_share)
+        for kind, step in self._openings[: 1 + int(done * len(self._openings))]:
+            for index, variable in enumerate(self._space.variables):
+                if _kind(variable.name) == kind:
+                    lowest[index] = max(0, len(variable.options) - 1 - step)
+        return lowest
+
+    def prepare(self, network: Any, progress: float) -> bool:
+        """Keeps the largest network as teacher at the end of its training, and sorts channels before they are left out."""
+        if progress < self._largest_share:
+            return False
+        if self._teacher is None and self._distillation > 0:
+            self._teacher = copy.deepcopy(network.subnet(self._space.largest())).eval()
+        open_kinds = [
+            _kind(variable.name)
+            for variable, lowest, count in zip(
+                self._space.variables, self.lowest_options(progress), self._space.num_options_V, strict=True
+            )
+            if lowest < count - 1
+        ]
+        if self._sorted or not any(kind not in {FREE, "kernel_size", "depth"} for kind in open_kinds):
+            return False
+        self._sorted = True
+        layers = [layer for layer in network.modules() if isinstance(layer, Sortable)]
+        for layer in layers:
+            layer.sort_channels()
+        return bool(layers)
+
+    def step(self, network: Any, step: Step) -> Trained:
+        """Random sub-networks of the options that are open."""
+        soft_BK = None
+        if self._teacher is not None:
+            with torch.no_grad():
+                soft_BK = step.forward(self._teacher).softmax(1)
+        lowest = self.lowest_options(step.progress)
+        fixed = np.array(lowest) == self._space.num_options_V - 1
+        paths = 1 if fixed.all() else self._paths
+        for _ in range(paths):
+            network.activate(self._sample(lowest, step.rng))
+            logits_BK = step.forward(network)
+            loss = cross_entropy(logits_BK, step.target_BK)
+            total = loss
+            if soft_BK is not None:
+                total = (1 - self._distillation) * loss + self._distillation * cross_entropy(logits_BK, soft_BK)
+            step.backward(total / paths)
+        return Trained(logits_BK.detach(), loss.detach())
+
+    def to(self, device: torch.device) -> None:
+        """Where the teacher is to be."""
+        self._device = device
+        if self._teacher is not None:
+            self._teacher = self._teacher.to(device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Whether channels were sorted, and the teacher's weights."""
+        return {"sorted": self._sorted, "teacher": None if self._teacher is None else self._teacher.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `state_dict`."""
+        self._sorted = state["sorted"]
+        if state["teacher"] is not None:
+            self._teacher = self._space.build(self._space.largest()).to(self._device).eval()
+            self._teacher.load_state_dict(state["teacher"])
+
+    def notes(self) -> dict[str, float]:
+        """Nothing that the loss does not say."""
+        return {}
+
+    def _sample(self, lowest: list[int], rng: np.random.Generator) -> Architecture:
+        return self._space.architectures(rng.integers(lowest, self._space.num_options_V)[None])[0]
+
+
+def _openings(space: SearchSpace) -> list[tuple[str, int]]:
+    """The kinds of variables in the order in which they shrink, each with how many options below the largest it opens."""
+    most: Mapping[str, int] = {}
+    for variable in space.variables:
+        kind = _kind(variable.name)
+        if kind != FREE:
+            most = {**most, kind: max(most.get(kind, 0), len(variable.options) - 1)}
+    kinds = sorted(most, key=lambda kind: ORDER.index(kind) if kind in ORDER else len(ORDER))
+    return [(kind, step) for kind in kinds for step in range(1, most[kind] + 1)]
+
+
+def _kind(name: str) -> str:
+    return name.rpartition(".")[2]

@@ -1,0 +1,187 @@
+"""The verb `train`: the supernet of a run, and architectures by themselves."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from hwnas.api import train
+from hwnas.api.run_folder import open_run
+from hwnas.api.training import AloneSettings, check_training, find_architecture, train_alone, training_method
+from hwnas.errors import ArchitectureError, RunError, SettingsError, StoredFileError, UnknownNameError
+from hwnas.training import load_supernet
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def change(run, **settings):
+    """Writes a run.toml beside, for another run with these settings."""
+    lines = [line for line in (run / "run.toml").read_text().splitlines() if line.split(" =")[0] not in settings]
+    other = run.parent / "other"
+    other.mkdir(exist_ok=True)
+    top = [f"{name} = {value}" for name, value in settings.items() if not isinstance(value, dict)]
+    body = "\n".join([*top, *lines])
+    for name, value in settings.get("training", {}).items():
+        body = "\n".join(line for line in body.splitlines() if not line.startswith(f"{name} ="))
+        body = body.replace("[training]", f"[training]\n{name} = {value}")
+    (other / "run.toml").write_text(body)
+    return other
+
+
+def state(path):
+    return torch.load(path, weights_only=True)
+
+
+def test_an_architecture_alone_from_inherited_weights_or_from_scratch(run):
+    results = {}
+    for start in ("inherited", "scratch"):
+        place = train(run, architecture="smallest", start=start, epochs=1)
+        results[start] = json.loads((place / "result.json").read_text())
+        network = open_run(run).space.build(open_run(run).space.smallest())
+        network.load_state_dict(state(place / "model.pt"))
+        assert sum(parameter.numel() for parameter in network.parameters()) == results[start]["parameters"]
+    assert results["inherited"]["architecture"] == results["scratch"]["architecture"]
+    assert results["inherited"]["start"] == "inherited"
+    assert results["inherited"]["test_accuracy"] != results["scratch"]["test_accuracy"]
+    assert results["scratch"]["epochs"] == 1
+    assert 0 < results["scratch"]["validation_accuracy"] < 1
+
+
+def test_no_epochs_leave_the_inherited_weights(run):
+    folder = open_run(run)
+    place = train(run, architecture="largest", start="inherited", epochs=0)
+    supernet = load_supernet(folder.space, folder.supernet)
+    inherited = supernet.subnet(folder.space.largest()).state_dict()
+    found = state(place / "model.pt")
+    assert all(
+        torch.equal(found[name], value)
+        for name, value in inherited.items()
+        if "running" not in name and "num_batches" not in name
+    )
+
+
+def test_distillation_changes_what_is_learnt(run):
+    plain, taught = (
+        state(train(run, architecture="smallest", epochs=1, distillation=weight) / "model.pt") for weight in (0.0, 0.7)
+    )
+    assert any(not torch.equal(plain[name], taught[name]) for name in plain)
+
+
+def test_trained_again_it_is_only_read(run):
+    place = train(run, architecture="smallest", epochs=1)
+    before = (place / "checkpoint.pt").read_bytes()
+    told = []
+    train(run, architecture="smallest", epochs=1, on_progress=lambda *news: told.append(news))
+    assert told == []
+    assert (place / "checkpoint.pt").read_bytes() == before
+
+
+def test_architectures_are_found_by_what_they_are_called(finished):
+    run = open_run(finished)
+    space = run.space
+    assert find_architecture(run, "largest") == space.largest()
+    assert find_architecture(run, "smallest") == space.smallest()
+    assert (
+        find_architecture(run, "random:3") == find_architecture(run, "random:3") != find_architecture(run, "random:4")
+    )
+    first = next(iter(run.load_front())).architecture
+    assert find_architecture(run, "front:1") == first
+    for separator in (",", " ", "-", ", ", ""):
+        assert find_architecture(run, separator.join(map(str, first.choices))) == first
+
+
+@pytest.mark.parametrize("text", ["larges", "front:x", "1,2,x", "", "winner-1"])
+def test_a_name_that_means_none_is_an_error(finished, text):
+    with pytest.raises(ArchitectureError, match="must be largest, smallest"):
+        find_architecture(open_run(finished), text)
+
+
+def test_choices_that_do_not_exist_are_an_error(finished):
+    with pytest.raises(ArchitectureError, match="45 choices"):
+        find_architecture(open_run(finished), "0,1,2")
+    with pytest.raises(RunError, match="must have a member 999"):
+        find_architecture(open_run(finished), "front:999")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"start": "scrach"}, '"inherited" or "scratch"'),
+        ({"epochs": -1}, "epochs"),
+        ({"distillation": 1.5}, "from 0 to 1"),
+    ],
+)
+def test_settings_out_of_range_are_refused(finished, given, message):
+    with pytest.raises(SettingsError, match=message):
+        AloneSettings.of(open_run(finished), **given)
+    with pytest.raises(SettingsError, match="epochs"):
+        AloneSettings.of(open_run(finished), start="scratch", epochs=0)
+
+
+def test_what_belongs_to_an_architecture_is_refused_for_the_supernet(finished):
+    with pytest.raises(SettingsError, match="unless an architecture is trained"):
+        train(finished, start="scratch")
+
+
+def test_without_a_supernet_scratch_works_and_inherited_says_what_to_do(run):
+    folder = open_run(run)
+    folder.supernet.unlink()
+    network = train_alone(folder, folder.space.smallest(), AloneSettings("scratch", 1, 0.0))
+    assert not network.training
+    with pytest.raises(StoredFileError, match="hwnas train"):
+        train_alone(folder, folder.space.smallest(), AloneSettings("inherited", 1, 0.0))
+
+
+def test_a_method_that_weighs_latency_gets_that_of_the_table(run):
+    from hwnas.api.scoring import make_objectives
+
+    other = open_run(change(run, training={"method": '"differentiable"'}))
+    check_training(other)
+    objectives = make_objectives(other)
+    method = training_method(other, objectives)
+    latency = next(one for one in objectives if one.name.startswith("latency"))
+    with torch.no_grad():
+        for logit in method.logits:
+            logit[0] = 100.0
+    assert method.expected_latency_ms() == pytest.approx(latency.evaluate([other.space.smallest()])[0], rel=1e-3)
+
+
+def test_a_method_that_cannot_be_used_is_refused_before_anything_slow(run):
+    with pytest.raises(UnknownNameError, match="sandwich"):
+        train(change(run, training={"method": '"sandwhich"'}))
+    with pytest.raises(SettingsError, match="random_subnets"):
+        train(change(run, training={"method_options": "{random_subnets = -1}"}))
+    without = change(run, objectives='["error", "macs"]', training={"method": '"differentiable"'})
+    with pytest.raises(SettingsError, match="must have a latency among the objectives"):
+        train(without)
+    assert not (without / "supernet.pt").exists()
+
+
+def test_several_processes_train_the_supernet_and_do_not_search(run):
+    other = change(run, training={"epochs": "1", "batch_size": "128"})
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "hwnas"]
+    trained = subprocess.run(
+        [*command, "train", str(other)], capture_output=True, text=True, timeout=300, check=False, env=environment
+    )
+    assert trained.returncode == 0, trained.stderr
+    assert trained.stdout.count("Supernet:") == 1
+    folder = open_run(other)
+    together = load_supernet(folder.space, folder.supernet).state_dict()
+    alone = load_supernet(folder.space, Path(run) / "supernet.pt").state_dict()
+    for name, value in alone.items():
+        torch.testing.assert_close(together[name], value, rtol=0.05, atol=0.02, msg=name)
+    searched = subprocess.run(
+        [*command, "search", str(other)], capture_output=True, text=True, timeout=300, check=False, env=environment
+    )
+    assert searched.returncode != 0
+    assert "must run in one process" in searched.stderr

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from hwnas.predictors.encoding import Encoding, standardized
+from hwnas.spaces import MobileNetV3
+from hwnas.testing import ToySpace
+
+
+def test_a_variable_of_an_absent_part_is_of_no_option():
+    space = ToySpace()  # depth, then kernel size and expand ratio of three blocks
+    encoding = Encoding.of(space)
+    shallow, deep = np.array([[0, 1, 0, 0, 0, 0, 0]]), np.array([[2, 0, 0, 0, 0, 0, 0]])
+    assert encoding.present(shallow)[0].tolist() == [True] * 3 + [False] * 4
+    assert encoding.present(deep)[0].all()
+    assert encoding.groups(shallow)[0].sum() == pytest.approx(encoding.groups(deep)[0].sum() * 3 / 7)
+
+
+def test_what_is_present_is_what_the_space_keeps():
+    space = MobileNetV3((3, 32, 32), 10, width_mult=0.1)
+    choices_NV = space.sample_choices(50, rng=np.random.default_rng(0))
+    present_NV = Encoding.of(space).present(choices_NV)
+    depths_NS = choices_NV[:, [v for v, one in enumerate(space.variables) if one.name.endswith("depth")]]
+    blocks_N = (2 + depths_NS).sum(axis=1)
+    np.testing.assert_array_equal(present_NV.sum(axis=1), 5 + 2 * blocks_N)
+
+
+def test_costs_are_those_of_the_operators():
+    space = ToySpace()
+    one = space.largest()
+    counts = [space.counts[operator] for operator in space.operators(one)]
+    costs_NK = Encoding.of(space).costs(np.array([one.choices]))
+    assert costs_NK.tolist() == [[sum(c.macs for c in counts), sum(c.parameters for c in counts)]]
+    assert Encoding.of(space).groups(np.array([one.choices]))[-1].tolist() == np.log(costs_NK).tolist()
+
+
+def test_options_are_counted_over_the_variables_that_share_them():
+    encoding = Encoding(
+        (("a", "b"), (3, 5), ("a", "b")),
+        lambda choices_NV: np.ones(choices_NV.shape, dtype=bool),
+        lambda choices_NV: np.ones((len(choices_NV), 1)),
+    )
+    _, _, counted, _ = encoding.groups(np.array([[0, 1, 1], [1, 0, 0]]))
+    np.testing.assert_allclose(counted[0, :2], counted[1, :2])  # one "a" and one "b", wherever they stand
+    assert counted[0, 2:].tolist() != counted[1, 2:].tolist()
+
+
+def test_different_architectures_look_different():
+    space = ToySpace()
+    choices_NV = np.array([one.choices for one in space.everything()])
+    features = np.hstack(Encoding.of(space).groups(choices_NV))
+    assert len(np.unique(features.round(9), axis=0)) == len(choices_NV) == 84
+
+
+def test_standardized_by_what_is_known():
+    known = np.array([[1.0, 5.0], [3.0, 5.0]])
+    assert standardized(np.array([[2.0, 5.0], [4.0, 6.0]]), known).tolist() == [[0.0, 0.0], [2.0, 1.0]]

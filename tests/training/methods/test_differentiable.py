@@ -1,0 +1,109 @@
+import copy
+
+import pytest
+import torch
+
+from hwnas.errors import SettingsError, SpaceError
+from hwnas.testing import ToySpace
+from hwnas.training.methods import Differentiable
+
+
+def costs(space):
+    """The more multiply-accumulates the slower."""
+    return [1e-6 * space.counts[operator].macs for operator in space.all_operators()]
+
+
+def test_weights_learn_from_all_options_at_once(space, network, passes):
+    given = passes()
+    Differentiable(space, cost_ms=costs(space)).step(network, given.step)
+    assert given.architectures == []
+    assert len(given.losses) == 1
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_after_the_warm_up_logits_move_every_few_steps(space, network, passes):
+    method = Differentiable(space, cost_ms=costs(space), warmup_share=0.5, every=2)
+    early, late = passes(progress=0.4, held_out=True), passes(progress=0.6, held_out=True)
+    moved = []
+    for given in (early, early, late, late, late, late):
+        method.step(network, given.step)
+        method.finish(network, given.step)
+        moved.append(sum(logit.detach().abs().sum().item() for logit in method.logits))
+    assert moved[:3] == [0.0, 0.0, 0.0]
+    assert 0 < moved[3] == moved[4] < moved[5]
+    assert len(late.averaged) == 2 * len(space.variables)
+
+
+def test_the_steps_of_the_logits_leave_the_weights_gradients_alone(space, network, passes):
+    method = Differentiable(space, cost_ms=costs(space), warmup_share=0.0, every=1)
+    given = passes(progress=0.5, held_out=True)
+    method.step(network, given.step)
+    before = [parameter.grad.clone() for parameter in network.parameters()]
+    method.finish(network, given.step)
+    assert all(torch.equal(one, p.grad) for one, p in zip(before, network.parameters(), strict=True))
+
+
+def test_where_only_latency_counts_the_fastest_network_is_preferred(space, network, passes):
+    method = Differentiable(
+        space, cost_ms=costs(space), warmup_share=0.0, every=1, learning_rate=0.5, latency_exponent=20.0
+    )
+    slow = method.expected_latency_ms()
+    given = passes(progress=0.5, held_out=True)
+    torch.manual_seed(0)
+    for _ in range(12):
+        method.finish(network, given.step)
+    assert method.expected_latency_ms() < slow
+    cheap = {
+        variable.name: choice for variable, choice in zip(space.variables, method.preferred().choices, strict=True)
+    }
+    assert all(choice == 0 for name, choice in cheap.items() if name.endswith("depth"))
+
+
+def test_the_expected_latency_is_that_of_the_table(space):
+    method = Differentiable(space, cost_ms=costs(space))
+    with torch.no_grad():
+        for logit in method.logits:
+            logit[-1] = 100.0
+    largest = sum(costs(space)[space.all_operators().index(one)] for one in space.operators(space.largest()))
+    assert method.expected_latency_ms() == pytest.approx(largest, rel=1e-4)
+    assert method.preferred() == space.largest()
+    assert method.notes()["entropy_bits"] == pytest.approx(0.0, abs=1e-3)
+
+
+def test_its_state_is_taken_up(space, network, passes):
+    method = Differentiable(space, cost_ms=costs(space), warmup_share=0.0, every=1)
+    given = passes(progress=0.5, held_out=True)
+    method.finish(network, given.step)
+    again = Differentiable(space, cost_ms=costs(space), warmup_share=0.0, every=1)
+    again.load_state_dict(copy.deepcopy(method.state_dict()))
+    for one in (method, again):
+        torch.manual_seed(3)
+        one.finish(network, given.step)
+    assert all(torch.equal(a, b) for a, b in zip(method.logits, again.logits, strict=True))
+
+
+def test_a_supernet_that_cannot_be_mixed_is_refused():
+    space = ToySpace()
+    with pytest.raises(SpaceError, match="must write `mix`"):
+        Differentiable(space, latency_weight=0.0).step(space.supernet(), Nowhere())
+
+
+class Nowhere:
+    """A step of which no pass is reached."""
+
+    progress = 0.5
+
+
+def test_without_a_latency_it_says_what_to_do(space):
+    with pytest.raises(SettingsError, match="must have a latency among the objectives"):
+        Differentiable(space)
+    assert Differentiable(space, latency_weight=0.0).expected_latency_ms() == 0.0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"warmup_share": 1.0}, {"hot": 0.1, "cold": 0.2}, {"every": 0}, {"latency_weight": -1.0}],
+)
+def test_options_out_of_range_are_refused(space, options):
+    with pytest.raises(SettingsError, match="of differentiable must"):
+        Differentiable(space, cost_ms=costs(space), **options)

@@ -1,0 +1,96 @@
+"""Several processes, with gloo on this machine."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import multiprocessing
+
+from hwnas.errors import SettingsError, TrainingError
+from hwnas.training import TrainingSettings, own_device, supernet_training
+from hwnas.training.distributed import Processes, is_first_process, joined, launched
+
+SETTINGS = TrainingSettings(epochs=1, batch_size=20, learning_rate=0.05, warmup_epochs=0.0)
+
+
+def test_alone_nothing_is_joined(monkeypatch):
+    for name in ("WORLD_SIZE", "RANK"):
+        monkeypatch.delenv(name, raising=False)
+    assert not launched()
+    assert is_first_process()
+    with joined(torch.device("cpu")) as processes:
+        assert processes == Processes(0, 1)
+        assert processes.all_reduce(torch.ones(2)).tolist() == [1, 1]
+
+
+def test_each_process_has_its_share_of_a_batch():
+    assert [Processes(rank, 4).rows(20) for rank in range(4)] == [slice(s, s + 5) for s in (0, 5, 10, 15)]
+    with pytest.raises(SettingsError, match="must be a multiple of 3, the processes, but 20 came"):
+        Processes(0, 3).rows(20)
+
+
+def test_a_named_device_is_kept():
+    assert own_device("meta").type == "meta"
+
+
+def train_one_of_two(rank, folder, space, data, settings):
+    torch.set_num_threads(1)
+    os.environ.update(MASTER_ADDR="127.0.0.1", RANK=str(rank), WORLD_SIZE="2")
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    with joined(torch.device("cpu")) as processes:
+        training = supernet_training(space, data, settings, processes=processes)
+        training.run(until=2)
+    torch.save(training.trained().state_dict(), f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("method", ["sandwich", "single_path"])
+def test_two_processes_are_as_one_on_the_same_batches(space, data, tmp_path, method):
+    settings = replace(SETTINGS, method=method, ema_decay=0.5)
+    multiprocessing.spawn(train_one_of_two, (str(tmp_path), space, data, settings), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    alone = supernet_training(space, data, settings)
+    untrained = {name: value.clone() for name, value in alone.network.state_dict().items()}
+    alone.run(until=2)
+    moved = 0
+    for name, expected in alone.trained().state_dict().items():
+        torch.testing.assert_close(first[name], expected, rtol=1e-3, atol=1e-4, msg=name)
+        moved += not torch.allclose(untrained[name].float(), expected.float(), rtol=1e-3, atol=1e-4)
+    assert moved > 100
+
+
+def test_another_process_that_has_ended_is_an_error(monkeypatch):
+    def broken(value):
+        raise RuntimeError("[gloo] Connection closed by peer [127.0.0.1]:1234\nmore")
+
+    monkeypatch.setattr(torch.distributed, "all_reduce", broken)
+    with pytest.raises(TrainingError, match=r"Process 1 of 2 must hear from the others, but one has ended: \[gloo\]"):
+        Processes(1, 2).all_reduce(torch.ones(1))
+
+
+SCRIPT = """
+    import os, sys
+    import torch
+    from hwnas.training.distributed import joined
+
+    torch.set_num_threads(1)
+    with joined(torch.device("cpu")) as processes:
+        for step in range(1_000_000):
+            if processes.rank == 1 and step == 3:
+                sys.exit("process 1 has had enough")
+            processes.all_reduce(torch.ones(10))
+"""
+
+
+def test_under_torchrun_one_that_dies_stops_all_with_its_error(tmp_path):
+    script = tmp_path / "dies.py"
+    script.write_text(textwrap.dedent(SCRIPT))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode != 0
+    assert "process 1 has had enough" in ended.stderr

@@ -1,0 +1,246 @@
+"""The training loop: what it is given up for and gone on with, and what its settings do."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from hwnas.errors import SettingsError, TrainingError
+from hwnas.layers import Elastic
+from hwnas.training import METHODS, Part, Training, TrainingSettings, load_data, make_method, supernet_training
+from hwnas.training.engine import make_optimizer, parameter_groups
+from hwnas.training.methods import Plain
+
+SETTINGS = TrainingSettings(epochs=3, batch_size=20)
+FULL = replace(
+    SETTINGS,
+    augmentation="randaugment",
+    mixup=0.4,
+    cutmix=1.0,
+    ema_decay=0.9,
+    clip_norm=1.0,
+    accumulation=2,
+    precision="bf16",
+    optimizer="adamw",
+    learning_rate=0.01,
+)
+
+
+def state_of(training):
+    average = {} if training._average is None else training._average
+    return {**training.network.state_dict(), **{f"average {name}": value for name, value in average.items()}}
+
+
+def assert_same(one, other):
+    one, other = state_of(one), state_of(other)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def method_for(name, space):
+    costs = [0.01] * len(space.all_operators())
+    return make_method(name, space, cost_ms=costs if name == "differentiable" else None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "method"),
+    [(SETTINGS, name) for name in METHODS] + [(FULL, "sandwich")],
+)
+def test_stopped_anywhere_and_gone_on_with_is_bit_for_bit_the_same(space, data, tmp_path, settings, method):
+    def make():
+        return supernet_training(space, data, settings, method_for(method, space), seed=3)
+
+    whole = make()
+    whole.run()
+    part = make()
+    part.run(tmp_path / "part.pt", until=2)  # in the middle of an epoch of 3 steps
+    resumed = make()
+    torch.manual_seed(12345)  # what the caller does with torch's generator does not matter
+    resumed.load(tmp_path / "part.pt")
+    assert resumed.steps_done == 2
+    resumed.run(tmp_path / "part.pt", until=7)
+    last = make()
+    last.load(tmp_path / "part.pt")
+    last.run()
+    assert_same(whole, last)
+
+
+SCRIPT = """
+    import sys
+    from pathlib import Path
+    import torch
+    from hwnas.spaces import MobileNetV3
+    from hwnas.training import Part, ImageData, TrainingSettings, load_data, supernet_training
+    from hwnas.training import engine
+
+    torch.set_num_threads(1)
+    engine.CHECKPOINT_SECONDS = 0.0
+    whole = load_data("digits")
+    parts = [Part(part.images_NCHW[:60], part.labels_N[:60]) for part in (whole.train, whole.validation, whole.test)]
+    data = ImageData("digits", *parts, whole.class_names, whole.mean, whole.std, whole.flips)
+    space = MobileNetV3((1, 8, 8), 10, width_mult=0.1)
+    training = supernet_training(space, data, TrainingSettings(epochs=200, batch_size=20), seed=3)
+    training.run(Path(sys.argv[1]))
+"""
+
+
+def test_killed_and_gone_on_with_is_bit_for_bit_the_same(space, data, tmp_path):
+    settings = TrainingSettings(epochs=200, batch_size=20)
+    checkpoint = tmp_path / "supernet.pt"
+    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(SCRIPT), str(checkpoint)])
+    try:
+        end = time.monotonic() + 120
+        while not checkpoint.exists():
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        time.sleep(0.5)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    resumed = supernet_training(space, data, settings, seed=3)
+    resumed.load(checkpoint)
+    done = resumed.steps_done
+    assert 0 < done < resumed.total_steps
+    resumed.run(until=done + 4)
+    whole = supernet_training(space, data, settings, seed=3)
+    whole.run(until=done + 4)
+    assert_same(whole, resumed)
+
+
+class Linear(nn.Module):
+    """No batch norm: what a batch is cut into cannot matter."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(64, 10)
+
+    def forward(self, x):
+        return self.layer(x.flatten(1))
+
+
+def trained(data, settings, network=None, **kwargs):
+    training = Training(network or Linear(), data, settings, Plain(), **kwargs)
+    training.run()
+    return training
+
+
+def test_a_batch_in_parts_is_the_same_step(data):
+    whole, parts = (trained(data, replace(SETTINGS, accumulation=n)).network.layer.weight for n in (1, 4))
+    torch.testing.assert_close(whole, parts, rtol=1e-5, atol=1e-6)
+
+
+def test_gradients_are_clipped(data):
+    settings = replace(SETTINGS, clip_norm=1e-4, epochs=1, momentum=0.0, warmup_epochs=0.0, weight_decay=0.0)
+    moved = (trained(data, settings).network.layer.weight - Linear().layer.weight).norm()
+    assert 0 < moved < 3 * 0.1 * 1e-4 * 1.01
+
+
+def test_half_precision_comes_close_and_is_not_the_same(data):
+    full, half = (trained(data, replace(SETTINGS, precision=p)).network.layer.weight for p in ("fp32", "bf16"))
+    assert not torch.equal(full, half)
+    torch.testing.assert_close(full, half, rtol=0.1, atol=0.02)
+
+
+def test_fp16_wants_a_gpu(data):
+    with pytest.raises(SettingsError, match="must be fp32 or bf16 on a CPU"):
+        trained(data, replace(SETTINGS, precision="fp16"))
+
+
+def test_given_images_are_trained_on(data):
+    other = Part(255 - data.train.images_NCHW, data.train.labels_N)
+    assert not torch.equal(
+        trained(data, SETTINGS).network.layer.weight, trained(data, SETTINGS, part=other).network.layer.weight
+    )
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_memory_that_does_not_suffice_names_a_batch_size_to_try(data, monkeypatch, error):
+    def full(self, x):
+        raise error
+
+    monkeypatch.setattr(Linear, "forward", full)
+    with pytest.raises(
+        TrainingError, match=r"batch_size=20 in 1 part.*batch_size = 10, or keep it with accumulation = 2"
+    ):
+        trained(data, SETTINGS)
+
+
+def test_other_errors_of_torch_stay_what_they_are(data, monkeypatch):
+    def wrong(self, x):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(Linear, "forward", wrong)
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        trained(data, SETTINGS)
+
+
+def test_progress_tells_epoch_loss_and_accuracy(data):
+    told = []
+    Training(Linear(), data, SETTINGS, Plain()).run(stage="learning", on_progress=lambda *news: told.append(news))
+    assert [news[:3] for news in told][-1] == ("learning", 9, 9)
+    assert told[0][3].startswith("epoch ")
+    assert ", loss " in told[0][3]
+    assert told[0][3].endswith("%")
+
+
+def test_the_callers_random_numbers_are_left_alone(data):
+    training = Training(Linear(), data, replace(FULL, accumulation=1), Plain())
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    training.run()
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_curves_are_written_for_tensorboard(data, tmp_path):
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    training = Training(Linear(), data, replace(SETTINGS, tensorboard=True), Plain())
+    training.run(tmp_path / "a.pt")
+    events = event_accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("training/loss")] == [3, 6, 9]
+
+
+def test_elastic_layers_are_compiled_each_by_itself(space, data, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(nn.Module, "compile", lambda self: compiled.append(self))
+    training = supernet_training(space, data, replace(SETTINGS, compile=True))
+    assert len(compiled) == len(training.network.slots)
+    assert all(isinstance(layer, Elastic) for layer in compiled)
+    compiled.clear()
+    plain = Training(Linear(), data, replace(SETTINGS, compile=True), Plain())
+    assert compiled == [plain.network]
+
+
+def test_weight_decay_spares_biases_and_batch_norms(space):
+    network = space.build(space.smallest())
+    decayed, spared = parameter_groups(network, 0.5)
+    assert {parameter.ndim for parameter in spared["params"]} == {1}
+    assert 1 not in {parameter.ndim for parameter in decayed["params"]}
+    assert len(decayed["params"]) + len(spared["params"]) == len(list(network.parameters()))
+    assert (decayed["weight_decay"], spared["weight_decay"]) == (0.5, 0.0)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW)])
+def test_optimizers(name, kind):
+    optimizer = make_optimizer(Linear(), replace(SETTINGS, optimizer=name, momentum=0.8))
+    assert type(optimizer) is kind
+    assert optimizer.param_groups[0].get("momentum", optimizer.param_groups[0].get("betas", [None])[0]) == 0.8
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="compiling needs a C++ compiler")
+def test_a_compiled_supernet_trains(space, data):
+    training = supernet_training(space, data, replace(SETTINGS, epochs=1, compile=True))
+    training.run(until=2)
+    assert load_data("digits").num_classes == training.network(data.normalized(data.test.images_NCHW)).shape[1]

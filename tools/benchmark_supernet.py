@@ -1,0 +1,260 @@
+"""What training a supernet costs: every method beside plain networks, and what evaluating a sub-network costs.
+
+Speeds are compared within one run only, in turns, since machines differ and are shared. Each method is timed against the
+forward and backward passes that its step consists of, each by a plain network of its own that was built for the
+architecture (Once-for-All's cost model: a step costs what its sub-networks cost), and against a plain network of the
+size of the largest.
+
+Example: python tools/benchmark_supernet.py --space mobilenetv3 --input-shape 3x32x32 --json supernet.json
+"""
+
+import argparse
+import contextlib
+import json
+import platform
+import resource
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from hwnas.spaces import Architecture, SearchSpace, make_space
+from hwnas.training import (
+    METHODS,
+    ImageData,
+    Part,
+    SubnetEvaluator,
+    Training,
+    TrainingSettings,
+    make_method,
+    own_device,
+    recalibrate_batch_norm,
+    supernet_training,
+    weighs_latency,
+)
+from hwnas.training.methods import Plain
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is measured, and how long."""
+
+    space: SearchSpace
+    data: ImageData
+    training: TrainingSettings
+    rounds: int
+    device: torch.device
+
+
+def main() -> None:
+    """Measures, prints, and writes JSON."""
+    given = parse()
+    channels, height, width = (int(size) for size in given.input_shape.split("x"))
+    space = make_space(
+        given.space, input_shape=(channels, height, width), num_classes=given.num_classes, options=given.space_option
+    )
+    torch.set_num_threads(given.threads)
+    setting = Setting(
+        space,
+        random_images(space, 4 * given.batch_size),
+        TrainingSettings(batch_size=given.batch_size, precision=given.precision),
+        given.rounds,
+        own_device(given.device),
+    )
+    document = {
+        "machine": machine(setting.device),
+        "setting": {name: str(value) for name, value in vars(given).items()},
+        "training": {},
+        "evaluation": evaluation(setting),
+    }
+    print(sentence(document["evaluation"]))
+    for name in given.methods:
+        document["training"][name] = training(setting, name)
+        print(f"{name}: {sentence(document['training'][name])}")
+    if given.json:
+        given.json.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def training(setting: Setting, name: str) -> dict[str, Any]:
+    """Steps of one method, in turns with the passes that they consist of and with steps of the largest network alone."""
+    space = setting.space
+    cost_ms = [0.01] * len(space.all_operators()) if weighs_latency(name) else None
+    method = make_method(name, space, cost_ms=cost_ms)
+    whole = supernet_training(space, setting.data, setting.training, method, device=setting.device)
+    passed = note_passes(whole.network)
+    plain = Training(space.build(space.largest()), setting.data, setting.training, Plain(), device=setting.device)
+    whole.run_step()
+    plain.run_step()
+    times: dict[str, list[float]] = {"step": [], "passes": [], "plain": []}
+    for _ in range(setting.rounds):
+        passed.clear()
+        times["step"].append(seconds(whole.run_step, setting.device))
+        if passed:
+            times["passes"].append(sum(pass_seconds(setting, one) for one in passed))
+        times["plain"].append(seconds(plain.run_step, setting.device))
+    images = setting.training.batch_size
+    found = {
+        "passes_a_step": len(passed) or 1,
+        "images_a_second": images / float(np.median(times["step"])),
+        "plain_largest_images_a_second": images / float(np.median(times["plain"])),
+        "peak_memory_mib": peak_memory_mib(setting.device),
+        "rounds": setting.rounds,
+    }
+    if times["passes"]:
+        ratios = np.array(times["step"]) / np.array(times["passes"])
+        found["step_over_its_passes"] = float(np.median(ratios))
+    return found
+
+
+def pass_seconds(setting: Setting, architecture: Architecture) -> float:
+    """One forward and backward pass of a plain network of `architecture`."""
+    network = prepared(setting, setting.space.build(architecture)).train()
+    x_BCHW, labels_B = batch(setting)
+
+    def once() -> None:
+        network.zero_grad(set_to_none=True)
+        with autocast(setting):
+            logits_BK = network(x_BCHW)
+        nn.functional.cross_entropy(logits_BK.float(), labels_B).backward()  # type: ignore[no-untyped-call]
+
+    once()
+    return seconds(once, setting.device)
+
+
+def evaluation(setting: Setting) -> dict[str, Any]:
+    """Evaluations of sub-networks, in turns with the forward passes that they consist of."""
+    space, data = setting.space, setting.data
+    evaluator = SubnetEvaluator(space.supernet(), data, calibration_images=len(data.train), device=setting.device)
+    rng = np.random.default_rng(0)
+    ratios, spent = [], []
+    for _ in range(setting.rounds):
+        architecture = space.sample(rng)
+        network = prepared(setting, space.build(architecture))
+        calibration = [x for x, _ in data.batches(data.train, 512, device=setting.device)]
+        images = [x for x, _ in data.batches(data.validation, 512, device=setting.device)]
+
+        def by_hand(network: nn.Module = network, calibration: Any = calibration, images: Any = images) -> None:
+            recalibrate_batch_norm(network, calibration)
+            with torch.no_grad():
+                for x_BCHW in images:
+                    network(x_BCHW).cpu()
+
+        by_hand()
+        evaluator.errors([architecture])
+        whole = seconds(lambda one=architecture: evaluator.errors([one]), setting.device)  # type: ignore[misc]
+        ratios.append(whole / seconds(by_hand, setting.device))
+        spent.append(whole)
+    return {
+        "evaluations_a_minute": 60 / float(np.median(spent)),
+        "over_its_passes": float(np.median(ratios)),
+        "validation_images": len(data.validation),
+        "calibration_images": len(data.train),
+        "rounds": setting.rounds,
+    }
+
+
+def note_passes(supernet: Any) -> list[Architecture]:
+    """A list to which every architecture that is activated in `supernet` is added."""
+    passed: list[Architecture] = []
+    activate = supernet.activate
+
+    def noted(architecture: Architecture) -> None:
+        passed.append(architecture)
+        activate(architecture)
+
+    supernet.activate = noted
+    return passed
+
+
+def seconds(work: Callable[[], object], device: torch.device) -> float:
+    """Wall-clock time of `work`."""
+    wait(device)
+    start = time.perf_counter()
+    work()
+    wait(device)
+    return time.perf_counter() - start
+
+
+def wait(device: torch.device) -> None:
+    """For what a GPU still has to do."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def prepared(setting: Setting, network: nn.Module) -> nn.Module:
+    """`network` where and as the training has it."""
+    return network.to(setting.device).to(memory_format=torch.channels_last)
+
+
+def batch(setting: Setting) -> tuple[torch.Tensor, torch.Tensor]:
+    """One batch of the data."""
+    return next(iter(setting.data.batches(setting.data.train, setting.training.batch_size, device=setting.device)))
+
+
+def autocast(setting: Setting) -> contextlib.AbstractContextManager[Any]:
+    """The precision of the training."""
+    if setting.training.precision == "fp32":
+        return contextlib.nullcontext()
+    dtype = torch.bfloat16 if setting.training.precision == "bf16" else torch.float16
+    return torch.autocast(setting.device.type, dtype)
+
+
+def random_images(space: SearchSpace, count: int) -> ImageData:
+    """Noise of the space's shape: what it shows does not matter for speed."""
+    generator = torch.Generator().manual_seed(0)
+    images_NCHW = torch.randint(0, 256, (count, *space.input_shape), generator=generator, dtype=torch.uint8)
+    part = Part(images_NCHW, torch.arange(count) % space.num_classes)
+    channels = space.input_shape[0]
+    names = tuple(map(str, range(space.num_classes)))
+    return ImageData("noise", part, part, part, names, (0.5,) * channels, (0.3,) * channels, False)
+
+
+def peak_memory_mib(device: torch.device) -> float:
+    """Of the process so far on a CPU; on a GPU since the last call."""
+    if device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated(device) / 2**20
+        torch.cuda.reset_peak_memory_stats(device)
+        return peak
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def machine(device: torch.device) -> dict[str, str]:
+    """What the figures are of."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return {
+        "device": name,
+        "threads": str(torch.get_num_threads()),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def sentence(found: dict[str, Any]) -> str:
+    """Figures in a line."""
+    return ", ".join(f"{key} {value:.4g}" for key, value in found.items())
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--space", default="mobilenetv3")
+    parser.add_argument("--space-option", type=json.loads, default={}, help='JSON, such as {"width_mult": 0.5}')
+    parser.add_argument("--input-shape", default="3x32x32")
+    parser.add_argument("--num-classes", type=int, default=10)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32")
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default=None, help="default: a GPU where there is one")
+    parser.add_argument("--json", type=Path)
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()
