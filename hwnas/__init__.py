@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from hwnas.api import (
         adapt,
+        check_space,
         export,
         list_devices,
         list_runtimes,
@@ -54,6 +55,7 @@ __all__ = [
     "Variable",
     "__version__",
     "adapt",
+    "check_space",
     "export",
     "list_devices",
     "list_runtimes",
@@ -75,6 +77,7 @@ __version__: Final = "0.1.0"
 _HOMES: Final = {
     "hwnas.api": (
         "adapt",
+        "check_space",
         "export",
         "list_devices",
         "list_runtimes",

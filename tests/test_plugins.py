@@ -1,5 +1,6 @@
 """Members by name, and their options."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from hwnas import plugins
 from hwnas.errors import SettingsError, UnknownNameError
-from hwnas.plugins import check_options, find_member
+from hwnas.plugins import check_options, find_member, load_object
 
 
 class Entry:
@@ -73,3 +74,36 @@ def test_lists_of_numbers_are_for_parameters_that_say_so() -> None:
     for wrong in ("12", [1, "2"], [True], [[1]], {1: 2}):
         with pytest.raises(SettingsError, match="sizes of the thing must be a number or a list of numbers"):
             check_options("the thing", make, {"sizes": wrong})
+
+
+def test_code_that_cannot_be_imported_is_placed(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.py").write_text("import sys\n\nnumber = 1 / 0\n")
+    with pytest.raises(
+        SettingsError, match=r"The thing broken\.py:number must be .* ZeroDivisionError: .* \(line 3 of "
+    ):
+        load_object("thing", "broken.py:number")
+    (tmp_path / "torn.py").write_text("def (")
+    with pytest.raises(SettingsError, match=r"SyntaxError: .*torn\.py, line 1"):
+        load_object("thing", "torn.py:number")
+    with pytest.raises(SettingsError, match=r"but none\.py does not"):
+        load_object("thing", "none.py:number")
+    with pytest.raises(SettingsError, match="No module named 'nowhere_at_all'"):
+        load_object("thing", "nowhere_at_all:number")
+
+
+def test_a_file_does_not_take_the_place_of_a_module(tmp_path) -> None:
+    import json
+
+    (tmp_path / "json.py").write_text("number = 5")
+    assert load_object("thing", f"{tmp_path / 'json.py'}:number") == 5
+    assert json.loads("5") == 5
+    assert sys.modules["json"] is json
+    del sys.modules["hwnas_user_json"]
+
+
+def test_dataclasses_in_a_file_work(tmp_path) -> None:
+    text = "from __future__ import annotations\nfrom dataclasses import dataclass\n@dataclass\nclass One:\n    x: int = 3\n"
+    (tmp_path / "ones.py").write_text(text)
+    assert load_object("thing", f"{tmp_path / 'ones.py'}:One")().x == 3
+    del sys.modules["hwnas_user_ones"]

@@ -1,4 +1,4 @@
-"""The verbs: profile, adapt, train, search, export, verify, report, quickstart, and those of tables as data."""
+"""The verbs: profile, adapt, train, search, export, verify, report, quickstart, check_space, and those of tables as data."""
 
 from hwnas.api.adaptation import adapt
 from hwnas.api.auditing import audit
@@ -9,6 +9,7 @@ from hwnas.api.profiling import profile
 from hwnas.api.reporting import report
 from hwnas.api.run_folder import open_run
 from hwnas.api.searching import search, search_run
+from hwnas.api.space_checks import check_space
 from hwnas.api.tables import describe_table, diff_tables, import_table, open_table, plot_table, validate_table
 from hwnas.api.training import train, train_architecture, train_run
 from hwnas.api.verification import verify
@@ -18,6 +19,7 @@ __all__ = [
     "adapt",
     "assess_predictor",
     "audit",
+    "check_space",
     "describe_table",
     "diff_tables",
     "export",

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hwnas.checks import require_fitting_shapes
 from hwnas.devices import MeasurementPlan, load_device
 from hwnas.errors import HwnasError
 from hwnas.latency import LatencyTable, TableIdentity, adapt_space, load_table, table_path
@@ -59,6 +60,7 @@ def adapt(
         SettingsError: too few networks, or a number out of range.
         TableMismatchError: there is a table already.
         TableIncompleteError: a file of `basis` lacks operators of the space.
+        SpaceError: operators of a space of your own do not fit together.
         MissingRuntimeError, DeviceError: the runtime or the device is not there, or fails.
         StoredFileError: a file is broken or could not be written.
     """
@@ -67,6 +69,7 @@ def adapt(
         where = where.with_runtime(runtime)
     if isinstance(space, str):
         space = make_space(space, input_shape=input_shape, num_classes=num_classes, options=space_options)
+    require_fitting_shapes(space)
     identity = TableIdentity.of(where, space, batch_size=batch_size, precision=precision)
     path = table_path(Path(tables), identity, space)
     known = _fitting(Path(tables), path, space) if basis is None else [load_table(Path(one)) for one in basis]

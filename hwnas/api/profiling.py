@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hwnas.checks import require_fitting_shapes
 from hwnas.devices import MeasurementPlan, load_device
 from hwnas.latency import CARRIERS, LatencyTable, TableIdentity, profile_space, table_path
 from hwnas.progress import OnProgress, silent
@@ -56,6 +57,7 @@ def profile(
         UnknownNameError: no such device, space, runtime, precision or option.
         SettingsError: a number out of range.
         TableMismatchError: the file is of another table, or of another environment.
+        SpaceError: operators of a space of your own do not fit together.
         MissingRuntimeError, DeviceError: the runtime or the device is not there, or fails.
         StoredFileError: a file is broken or could not be written.
     """
@@ -64,6 +66,7 @@ def profile(
         where = where.with_runtime(runtime)
     if isinstance(space, str):
         space = make_space(space, input_shape=input_shape, num_classes=num_classes, options=space_options)
+    require_fitting_shapes(space)
     identity = TableIdentity.of(where, space, batch_size=batch_size, precision=precision)
     return profile_space(
         where,

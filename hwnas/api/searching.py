@@ -14,6 +14,7 @@ from hwnas.api.run_folder import FROM_PYTHON, DataSource, RunFolder, as_image_da
 from hwnas.api.scoring import Leniency, check_quality, latency_table, make_objectives
 from hwnas.api.settings import RunSettings, Start, make_settings
 from hwnas.api.training import check_training, evaluator_of, training_method
+from hwnas.checks import require_fitting_shapes
 from hwnas.devices import MeasurementPlan, find_runtime, load_device
 from hwnas.errors import HwnasError, InfeasibleError, RunError, SettingsError
 from hwnas.files import JsonLines, exclusive
@@ -184,6 +185,7 @@ def _check_early(run: RunFolder, strategy: type[SearchStrategy] | None) -> None:
         )
     if strategy is None:
         find_strategy(settings.strategy)
+    require_fitting_shapes(run.space)
     devices = [load_device(name) for name in settings.devices]
     for device in devices:
         if device.address == "local":

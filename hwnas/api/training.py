@@ -15,6 +15,7 @@ from torch import nn
 from hwnas.api.run_folder import DataSource, RunFolder, open_run
 from hwnas.api.scoring import Leniency, check_quality, latency_table, make_objectives
 from hwnas.api.settings import Start
+from hwnas.checks import require_fitting_shapes
 from hwnas.errors import ArchitectureError, RunError, SettingsError
 from hwnas.files import exclusive, replacing, write_json
 from hwnas.objectives import Objective
@@ -92,6 +93,7 @@ def train(
 
 def train_run(run: RunFolder, *, on_progress: OnProgress = silent) -> Path:
     """Trains the supernet of `run`; returns the checkpoint. Of several processes the first keeps the run folder."""
+    require_fitting_shapes(run.space)
     check_training(run)
     with _kept(run) as first:
         listener = on_progress if first else silent

@@ -43,7 +43,11 @@ def export_onnx(
 
 
 def export_many(
-    modules: Sequence[nn.Module], input_shapes: Sequence[Sequence[int]], *, batch_size: int = 1
+    modules: Sequence[nn.Module],
+    input_shapes: Sequence[Sequence[int]],
+    *,
+    batch_size: int = 1,
+    names: Sequence[str] | None = None,
 ) -> list[onnx.ModelProto]:
     """Exports modules with one input and one output each, in one go.
 
@@ -51,21 +55,28 @@ def export_many(
         modules: the modules.
         input_shapes: for each the shape of its input without the batch.
         batch_size: the static batch size.
+        names: what the modules are called in errors; None: by their classes.
 
     Returns:
         For each module a model "input" -> "output".
 
     Raises:
-        ExportError: torch cannot export one of them.
+        ExportError: torch cannot export one of them; it names the first.
     """
     examples = tuple(torch.zeros(batch_size, *shape) for shape in input_shapes)
     inputs = [f"input{index}" for index in range(len(modules))]
     outputs = [f"output{index}" for index in range(len(modules))]
     try:
         together = _export(_Parallel(modules), examples, inputs, outputs)
-    except ExportError:
-        for module, example in zip(modules, examples, strict=True):  # which of them is it?
-            _export(module, (example,), ["input"], ["output"])
+    except ExportError as error:
+        for index, (module, example) in enumerate(zip(modules, examples, strict=True)):  # which of them is it?
+            name = type(module).__name__ if names is None else names[index]
+            if len(modules) == 1:
+                raise ExportError(name, error.must, came=error.came) from error
+            try:
+                _export(module, (example,), ["input"], ["output"])
+            except ExportError as alone:
+                raise ExportError(name, alone.must, came=alone.came) from alone
         raise
     extractor = onnx.utils.Extractor(together)
     models = []

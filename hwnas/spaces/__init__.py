@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from hwnas.errors import SettingsError
-from hwnas.plugins import check_options, find_member
+from hwnas.errors import HwnasError, SettingsError, SpaceError
+from hwnas.plugins import check_options, find_member, load_object
 from hwnas.spaces.architecture import Architecture, Operator, Variable
 from hwnas.spaces.chain import Chain, ChainSpace, ChainSuperNet, Slot
 from hwnas.spaces.fbnet import FBNet
@@ -58,14 +58,15 @@ def make_space(
     """The space called `name`.
 
     Args:
-        name: a key of SPACES or of an installed plug-in.
+        name: a key of SPACES or of an installed plug-in, "module:Class" or "path/to/file.py:Class".
         input_shape: (C, H, W) of one image.
         num_classes: number of logits.
         options: further arguments of the space, such as {"width_mult": 0.5} or {"width_mult": [0.5, 1.0]}.
 
     Raises:
         UnknownNameError: no such space, or no such option.
-        SettingsError: a shape, class number or option out of range.
+        SettingsError: a shape, class number or option out of range, or a file or module that cannot be imported.
+        SpaceError: the class cannot be made.
     """
     make = find_space(name)
     input_shape = _checked_shape(input_shape)
@@ -73,7 +74,16 @@ def make_space(
         raise SettingsError("num_classes", f"must be from 2 to {MAX_CLASSES}", came=f"{num_classes} came")
     check_options(f"the space {name}", make, options or {})
     construct: Any = make
-    space: SearchSpace = construct(input_shape, num_classes, **(options or {}))
+    try:
+        space: SearchSpace = construct(input_shape, num_classes, **(options or {}))
+    except HwnasError:
+        raise
+    except Exception as error:  # a class of the user's raises what it likes
+        raise SpaceError(
+            f"The space {name}",
+            "must be made as Class(input_shape, num_classes, options by name)",
+            came=f"it raises {type(error).__name__}: {error}",
+        ) from error
     return space
 
 
@@ -89,5 +99,16 @@ def _checked_shape(shape: Sequence[int]) -> tuple[int, int, int]:
 
 
 def find_space(name: str) -> type[SearchSpace]:
-    """The class of the space called `name`. Raises UnknownNameError."""
-    return find_member("space", name, SPACES, group="hwnas.spaces")
+    """The class of the space called `name`, or that "module:Class" or "path/to/file.py:Class" is.
+
+    Raises:
+        UnknownNameError: no such space.
+        SettingsError: a file or module that cannot be imported, or what is no class of a space.
+    """
+    if ":" not in name:
+        return find_member("space", name, SPACES, group="hwnas.spaces")
+    found = load_object("space", name)
+    if not (isinstance(found, type) and issubclass(found, SearchSpace)):
+        came = f"it is the {'class' if isinstance(found, type) else type(found).__name__} {found!r}"
+        raise SettingsError(f"The space {name}", "must be a class derived from hwnas.SearchSpace", came=came)
+    return found

@@ -18,7 +18,10 @@ from hwnas.cli import commands, screen
 from hwnas.cli.commands import app
 from hwnas.errors import HwnasError, SettingsError, UnknownNameError
 
-COMMANDS = ["devices", "spaces", "profile", "adapt", "train", "search", "export", "verify", "report", "quickstart"]
+COMMANDS = [
+    *("devices", "spaces", "check-space", "profile", "adapt"),
+    *("train", "search", "export", "verify", "report", "quickstart"),
+]
 TINY = """
 space_options = { width_mult = 0.1 }
 objectives = ["error", "macs"]

@@ -244,6 +244,8 @@ def test_a_module_that_cannot_be_exported_is_one_clear_sentence(capfd, caplog):
 def test_the_one_of_many_that_cannot_be_exported_is_named(parts):
     with pytest.raises(ExportError, match=r"^ConvBNAct must export to ONNX, but torch says: .*4 channels"):
         export_many([parts[0], parts[0]], [SHAPES[0], (4, 8, 8)])
+    with pytest.raises(ExportError, match=r"^The second must export to ONNX, but torch says: .*4 channels"):
+        export_many([parts[0]], [(4, 8, 8)], names=["The second"])
 
 
 def test_an_exporter_that_returns_nothing(monkeypatch, parts):

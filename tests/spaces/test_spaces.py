@@ -1,14 +1,16 @@
 """`make_space` and `find_space`."""
 
+import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import hwnas.plugins
 import hwnas.spaces
-from hwnas.errors import SettingsError, UnknownNameError
+from hwnas.errors import SettingsError, SpaceError, UnknownNameError
 from hwnas.spaces import SPACES, MobileNetV3, find_space, make_space
 from hwnas.testing import ToySpace
 
@@ -105,3 +107,59 @@ def test_a_plug_in_cannot_take_the_place_of_a_built_in_space(monkeypatch: pytest
     entry = EntryPoint("mobilenetv3", "hwnas.testing.toy_space:ToySpace", "hwnas.spaces")
     monkeypatch.setattr(hwnas.plugins, "entry_points", lambda group: [entry])
     assert find_space("mobilenetv3") is MobileNetV3
+
+
+MINE = """
+from beside import CHANNELS
+from hwnas.testing import ToySpace
+
+def of_toys(): ...
+
+class Mine(ToySpace):
+    name = "mine"
+
+    def __init__(self, input_shape, num_classes, *, channels=CHANNELS):
+        super().__init__(input_shape, num_classes)
+        self.channels = 1 / channels
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "beside.py").write_text("CHANNELS = 4")
+    (tmp_path / "mine.py").write_text(MINE)
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path / "mine.py"
+    for name in ("beside", "mine", "hwnas_user_mine"):
+        sys.modules.pop(name, None)
+
+
+def test_a_space_may_be_in_a_file_or_a_module_of_the_user(mine: Path) -> None:
+    path = list(sys.path)
+    for name in ("mine.py:Mine", f"{mine}:Mine", "mine:Mine"):
+        space = make_space(name, input_shape=(1, 8, 8), num_classes=4, options={"channels": 2})
+        assert (space.name, space.num_classes, space.channels) == ("mine", 4, 0.5)
+    assert sys.path == path
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("mine.py:Mein", r"mine\.py: space 'Mein' does not exist\. Did you mean 'Mine'"),
+        (
+            "mine.py:of_toys",
+            r"mine\.py:of_toys must be a class derived from hwnas\.SearchSpace, but it is the function",
+        ),
+        ("mine:CHANNELS", "must be a class derived from .* but it is the int 4"),
+    ],
+)
+def test_what_is_no_class_of_a_space_is_refused(name: str, said: str, mine: Path) -> None:
+    with pytest.raises((SettingsError, UnknownNameError), match=said):
+        find_space(name)
+
+
+def test_options_of_a_class_of_the_user_are_checked(mine: Path) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'channels'"):
+        make_space("mine.py:Mine", options={"chanels": 1})
+    with pytest.raises(SpaceError, match=r"mine\.py:Mine must be made as .*, but it raises ZeroDivisionError: "):
+        make_space("mine.py:Mine", options={"channels": 0})
