@@ -24,8 +24,16 @@ __all__ = [
     "set_drop_path",
 ]
 
-INITIAL_STD: Final = 0.02
-"""Of positions and the logits' weights; other linear layers start as Dosovitskiy et al.'s (Glorot & Bengio, AISTATS 2010).
+POSITION_STD: Final = 0.5
+"""Of positions at the start: about that of a patch's features, so that both show behind the first LayerNorm.
+
+Without a class token a network that cannot tell positions apart sees a bag of patches. At the usual 0.02 they take long to
+grow: with 8x8 digits (as below, 1,079 images moved by up to a pixel, AdamW at 0.001) the loss after 10 epochs was 1.88
+at 0.02, 1.53 at 0.2, 1.23 at 0.5 and 1.34 at 1.
+"""
+
+LOGITS_STD: Final = 0.02
+"""Of the logits' weights; other linear layers start as Dosovitskiy et al.'s (Glorot & Bengio, AISTATS 2010).
 
 AutoFormer draws all weights at 0.02, which is too small for small embeddings: on 8x8 digits (embedding 80, four blocks,
 1,300 images, 10 epochs, one seed) AdamW at 0.001 reached 62 % with it and 76 % with Glorot's, SGD at 0.1 46 % and 74 %.
@@ -46,7 +54,7 @@ class PatchEmbed(nn.Module):
         super().__init__()
         self.project = nn.Conv2d(in_channels, embed_dim, patch_size, patch_size)
         self.position = nn.Parameter(torch.empty(num_patches, embed_dim))
-        nn.init.trunc_normal_(self.position, std=INITIAL_STD)
+        nn.init.normal_(self.position, std=POSITION_STD)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, num_patches, embed_dim)."""
@@ -104,7 +112,7 @@ class TransformerHead(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(embed_dim)
         self.logits = _linear(embed_dim, num_classes)
-        nn.init.trunc_normal_(self.logits.weight, std=INITIAL_STD)
+        nn.init.trunc_normal_(self.logits.weight, std=LOGITS_STD)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """(B, T, embed_dim) -> logits (B, num_classes)."""

@@ -91,6 +91,15 @@ def test_patches_are_read_row_by_row():
             torch.testing.assert_close(found[:, 3 * row + column], expected)
 
 
+@pytest.mark.parametrize("patch_size", [2, 4, 16])
+def test_positions_start_as_strong_as_patches(patch_size):
+    """Else a new network sees a bag of patches."""
+    torch.manual_seed(5)
+    embed = PatchEmbed(3, embed_dim=192, patch_size=patch_size, num_patches=16)
+    patches = embed(torch.randn(8, 3, 4 * patch_size, 4 * patch_size)) - embed.position
+    assert 0.5 < (embed.position.std() / patches.std()).item() < 2
+
+
 def test_the_head_does_not_hang_on_the_order_of_tokens():
     head = TransformerHead(EMBED, num_classes=5).double()
     x = tokens()
