@@ -10,7 +10,6 @@ from hwnas.errors import SpaceError
 from hwnas.spaces import ChainSuperNet
 from hwnas.testing import ToySpace
 from hwnas.testing.toy_space import ToySuperNet
-from tests.checks.conftest import TokenSpace
 
 
 @pytest.mark.parametrize("space", ["toy", "tokens"])
@@ -132,19 +131,16 @@ class RefusesToMix(ChainSuperNet):
         raise SpaceError("The tokens", "must be of one width to be mixed")
 
 
-def token_space_of(kind: type[ChainSuperNet]) -> TokenSpace:
-    class Space(TokenSpace):
-        def supernet(self):
-            return kind(self.chain, self._layer, self.assemble)
-
-    return Space()
+def with_supernet(space, kind: type[ChainSuperNet]) -> SpaceUnderTest:
+    space.supernet = lambda: kind(space.chain, space._layer, space.assemble)
+    return SpaceUnderTest(space)
 
 
-def test_a_mixture_that_is_another_is_named() -> None:
+def test_a_mixture_that_is_another_is_named(tokens) -> None:
     with pytest.raises(SpaceError, match=r"^The space tokens with depth=1 must give by `mix`"):
-        check_mixing(SpaceUnderTest(token_space_of(MixesTheDepthAway)))
+        check_mixing(with_supernet(tokens.space, MixesTheDepthAway))
 
 
-def test_a_supernet_that_refuses_to_mix_says_why() -> None:
-    found = check_mixing(SpaceUnderTest(token_space_of(RefusesToMix)))
+def test_a_supernet_that_refuses_to_mix_says_why(tokens) -> None:
+    found = check_mixing(with_supernet(tokens.space, RefusesToMix))
     assert found == Skipped("The tokens must be of one width to be mixed")
