@@ -106,9 +106,9 @@ class MobileNetV3(ChainSpace):
 
     @property
     def options(self) -> Mapping[str, int | float | str | Sequence[float]]:
-        """ "width_mult", and "resolution" where it is not the images' own; several values are a list."""
+        """width_mult, and resolution where it is not the images' own; several values are a list."""
         options: dict[str, int | float | str | Sequence[float]] = {"width_mult": option_value(self._widths)}
-        if not self._own_resolution:
+        if self._resolutions != (min(self.input_shape[1:]),):
             options["resolution"] = option_value(self._resolutions)
         return options
 
@@ -142,7 +142,8 @@ class MobileNetV3(ChainSpace):
         scale = (decisions.among("width_mult", self._widths), decisions.among("resolution", self._resolutions))
         stem_stride, *strides = kept_strides([2, *(stage.stride for stage in STAGES)], max(self._resolutions))
         place = Place(0, image_sizes(self.input_shape, self._resolutions))
-        slots = [] if self._own_resolution else [decisions.slot(partial(resize, self.input_shape), scale[1])]
+        resized = decisions.slot(partial(resize, self.input_shape), scale[1])
+        slots = [resized] if resized.present else []
         slots.append(decisions.slot(partial(_stem, self.input_shape[0], place, stem_stride), *scale))
         place = place.after(STEM_CHANNELS, stem_stride)
         slots.append(decisions.slot(partial(_mbconv, place, FIRST_BLOCK, kernel_size=3, expand_ratio=1), *scale))
@@ -151,25 +152,13 @@ class MobileNetV3(ChainSpace):
             for block in range(max(DEPTHS)):
                 kernel_size = decisions.among(f"stage{number}.block{block + 1}.kernel_size", KERNEL_SIZES)
                 expand_ratio = decisions.among(f"stage{number}.block{block + 1}.expand_ratio", EXPAND_RATIOS)
-                shape = replace(stage, stride=stride if block == 0 else 1)
+                own = replace(stage, stride=stride if block == 0 else 1)
+                make, chosen = partial(_mbconv, place, own), (*scale, kernel_size, expand_ratio)
                 least = next(choice for choice, value in enumerate(DEPTHS) if value > block)
-                slots.append(
-                    decisions.slot(
-                        partial(_mbconv, place, shape),
-                        *scale,
-                        kernel_size,
-                        expand_ratio,
-                        depth=depth,
-                        min_depth_choice=least,
-                    )
-                )
-                place = place.after(shape.channels, shape.stride)
+                slots.append(decisions.slot(make, *chosen, depth=depth, min_depth_choice=least))
+                place = place.after(own.channels, own.stride)
         slots.append(decisions.slot(partial(_classifier, place, self.num_classes), *scale))
         return Chain(decisions.variables, slots)
-
-    @property
-    def _own_resolution(self) -> bool:
-        return self._resolutions == (min(self.input_shape[1:]),)
 
 
 def _stem(in_channels: int, place: Place, stride: int, width_mult: float, resolution: int) -> Operator:

@@ -105,12 +105,12 @@ class ResNet(ChainSpace):
 
     @property
     def options(self) -> Mapping[str, int | float | str | Sequence[float]]:
-        """ "width_mult" and "expand_ratio", and "resolution" where it is not the images' own; several values are a list."""
+        """width_mult, expand_ratio, and resolution where it is not the images' own; several values are a list."""
         options: dict[str, int | float | str | Sequence[float]] = {
             "width_mult": option_value(self._widths),
             "expand_ratio": option_value(self._ratios),
         }
-        if not self._own_resolution:
+        if self._resolutions != (min(self.input_shape[1:]),):
             options["resolution"] = option_value(self._resolutions)
         return options
 
@@ -141,13 +141,14 @@ class ResNet(ChainSpace):
         """The slots, in order."""
         decisions = Decisions()
         resolution = decisions.among("resolution", self._resolutions)
+        resized = decisions.slot(partial(resize, self.input_shape), resolution)
+        slots = [resized] if resized.present else []
         stem_stride, pool_stride, *strides = kept_strides(STRIDES, max(self._resolutions))
-        place = Place(0, image_sizes(self.input_shape, self._resolutions))
-        slots = [] if self._own_resolution else [decisions.slot(partial(resize, self.input_shape), resolution)]
 
         depth = decisions.among("stem.depth", (2, 3))
         mid = self._width(decisions, "stem.mid_width_mult", STEM_MID_CHANNELS)
         width = self._width(decisions, "stem.width_mult", STEM_CHANNELS)
+        place = Place(0, image_sizes(self.input_shape, self._resolutions))
         slots.append(decisions.slot(partial(_stem, self.input_shape[0], place, stem_stride), resolution, mid))
         place = place.after(STEM_MID_CHANNELS, stem_stride)
         slots.append(decisions.slot(partial(_residual_conv, place), resolution, mid, depth=depth, min_depth_choice=1))
@@ -156,37 +157,37 @@ class ResNet(ChainSpace):
         if pool_stride > 1:
             slots.append(decisions.slot(partial(_max_pool, place), resolution, width))
             place = place.after(STEM_CHANNELS, pool_stride)
+
         for number, (channels, stride) in enumerate(zip(STAGE_CHANNELS, strides, strict=True), start=1):
             width_in, width = width, self._width(decisions, f"stage{number}.width_mult", channels)
-            depths = [MIN_DEPTHS[number - 1] + more for more in MORE_DEPTHS]
-            depth = decisions.among(f"stage{number}.depth", depths)
-            for block in range(max(depths)):
-                ratio = decisions.among(f"stage{number}.block{block + 1}.expand_ratio", self._ratios)
-                least = next(choice for choice, value in enumerate(depths) if value > block)
-                if block == 0:
-                    slots.append(
-                        decisions.slot(
-                            partial(_first_block, place, channels, stride), resolution, width_in, width, ratio
-                        )
-                    )
-                    place = place.after(channels, stride)
-                else:
-                    slots.append(
-                        decisions.slot(
-                            partial(_block, place), resolution, width, ratio, depth=depth, min_depth_choice=least
-                        )
-                    )
+            slots += self._stage(decisions, number, place, stride, (resolution, width_in, width))
+            place = place.after(channels, stride)
         slots.append(decisions.slot(partial(_classifier, place, self.num_classes), resolution, width))
         return Chain(decisions.variables, slots)
+
+    def _stage(
+        self, decisions: Decisions, number: int, place: Place, stride: int, scale: tuple[Decision, Decision, Decision]
+    ) -> list[Slot]:
+        """The slots of a stage, `scale` being the resolution, the width that comes in and the stage's own."""
+        resolution, width_in, width = scale
+        channels = STAGE_CHANNELS[number - 1]
+        depths = [MIN_DEPTHS[number - 1] + more for more in MORE_DEPTHS]
+        depth = decisions.among(f"stage{number}.depth", depths)
+        ratios = [
+            decisions.among(f"stage{number}.block{block}.expand_ratio", self._ratios)
+            for block in range(1, max(depths) + 1)
+        ]
+        slots = [decisions.slot(partial(_first_block, place, channels, stride), resolution, width_in, width, ratios[0])]
+        make = partial(_block, place.after(channels, stride))
+        for block, ratio in enumerate(ratios[1:], start=1):
+            least = next(choice for choice, value in enumerate(depths) if value > block)
+            slots.append(decisions.slot(make, resolution, width, ratio, depth=depth, min_depth_choice=least))
+        return slots
 
     def _width(self, decisions: Decisions, name: str, channels: int) -> Decision:
         """The decision on the width of so many channels, without widths that round to the same."""
         distinct = {round_channels(channels * width): width for width in reversed(self._widths)}
         return decisions.among(name, sorted(distinct.values()))
-
-    @property
-    def _own_resolution(self) -> bool:
-        return self._resolutions == (min(self.input_shape[1:]),)
 
 
 def _mid_channels(out_channels: int, expand_ratio: float) -> int:
