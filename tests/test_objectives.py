@@ -163,9 +163,9 @@ def test_twenty_thousand_architectures_are_scored_without_a_loop_over_them(
     monkeypatch.setattr(Architecture, "__init__", refuse)
     monkeypatch.setattr(Operator, "__hash__", refuse)
     calls = itertools.count()
-    combinations = type(mobile._chain).combinations
+    combinations = type(mobile.chain).combinations
     monkeypatch.setattr(
-        type(mobile._chain), "combinations", lambda *arguments: (next(calls), combinations(*arguments))[1]
+        type(mobile.chain), "combinations", lambda *arguments: (next(calls), combinations(*arguments))[1]
     )
     scores = score_choices(mobile, objectives, choices_NV)
     assert {name: values.shape for name, values in scores.items()} == dict.fromkeys(expected, (20_000,))
@@ -191,7 +191,7 @@ def feasible(space: SearchSpace, objectives: Sequence[Objective], seed: int = 0)
 def least(space: MobileNetV3, costs: np.ndarray) -> float:
     """The least sum of positive costs, slot by slot: the blocks that always run, each at its best."""
     position = {operator: index for index, operator in enumerate(space.all_operators())}
-    slots = [slot for slot in space._chain.slots if slot.depth_variable is None]
+    slots = [slot for slot in space.chain.slots if slot.depth_variable is None]
     return sum(min(float(costs[position[operator]]) for operator in slot.operators) for slot in slots)
 
 

@@ -1,6 +1,6 @@
 """Is a supernet's ranking true? NAS-Bench-Macro on CIFAR-10, held against the published accuracies.
 
-Runs what a user would run, `hwnas.train` and `hwnas.audit`, on a folder of CIFAR-10's images (train/<class>/ and
+Runs what a user would run, `hwnas.train` and `hwnas.rank_audit`, on a folder of CIFAR-10's images (train/<class>/ and
 test/<class>/), and adds hardware, versions and times. A stopped run is gone on with; its times are then those of the
 last call. `--preset` chooses the settings: "cpu" for an hour on two cores, "gpu" for a large GPU; `--training` changes
 some of them.

@@ -9,11 +9,11 @@ import numpy as np
 
 from hwnas.api.run_folder import DataSource, RunFolder, open_run
 from hwnas.api.training import AloneSettings, evaluator_of, train_alone
-from hwnas.audit import AuditEntry, RankAudit
 from hwnas.benchmarks import Benchmark, find_benchmark
 from hwnas.errors import SettingsError
 from hwnas.files import exclusive, read_json, write_json
 from hwnas.progress import OnProgress, silent
+from hwnas.rank_audit import AuditEntry, RankAudit
 from hwnas.reports import draw_audit
 from hwnas.spaces import Architecture, SearchSpace
 from hwnas.training import accuracy

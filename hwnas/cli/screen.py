@@ -25,11 +25,11 @@ from hwnas.progress import OnProgress
 
 if TYPE_CHECKING:
     from hwnas.api.listing import RuntimeListing
-    from hwnas.audit import RankAudit
     from hwnas.devices import Device
     from hwnas.errors import HwnasError
     from hwnas.front import ParetoFront
     from hwnas.predictors import PredictorQuality
+    from hwnas.rank_audit import RankAudit
     from hwnas.ranking import RankAgreement
     from hwnas.spaces import SearchSpace
 

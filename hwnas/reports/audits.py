@@ -5,7 +5,7 @@ from typing import Final
 
 import plotly.graph_objects as go
 
-from hwnas.audit import AuditEntry, RankAudit
+from hwnas.rank_audit import AuditEntry, RankAudit
 from hwnas.ranking import RankAgreement
 from hwnas.reports.figures import empty_figure
 from hwnas.reports.quantities import scale_for

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from hwnas.audit import RankAudit
 from hwnas.errors import RunError, StoredFileError
 from hwnas.files import read_json, read_json_lines
 from hwnas.predictors import PredictorQuality
+from hwnas.rank_audit import RankAudit
 from hwnas.reports.fields import Fields
 
 __all__ = [

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from hwnas.audit import RankAudit
 from hwnas.errors import SettingsError
 from hwnas.files import replacing
 from hwnas.latency import LatencyTable
+from hwnas.rank_audit import RankAudit
 from hwnas.reports.audits import PICK_NAME, REGRET_NAME, X_TITLE, audit_sentence, others, y_title
 from hwnas.reports.comparisons import Comparison
 from hwnas.reports.predictions import (

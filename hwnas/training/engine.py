@@ -380,11 +380,12 @@ def make_optimizer(network: nn.Module, settings: TrainingSettings) -> torch.opti
 
 
 def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """The parameters of `network` with weight decay on those of two or more dimensions only."""
-    parameters = list(network.parameters())
+    """The parameters of `network`: weights of two or more dimensions decay; biases, norms and positions do not."""
+    named = dict(network.named_parameters())
+    decayed = {name for name, parameter in named.items() if parameter.ndim > 1 and name.endswith("weight")}
     return [
-        {"params": [parameter for parameter in parameters if parameter.ndim > 1], "weight_decay": weight_decay},
-        {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
+        {"params": [named[name] for name in named if name in decayed], "weight_decay": weight_decay},
+        {"params": [named[name] for name in named if name not in decayed], "weight_decay": 0.0},
     ]
 
 

@@ -1,5 +1,8 @@
 """One small, whole run that the tests of the verbs share."""
 
+import fcntl
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,17 +35,35 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of latency tables that all runs share."""
-    return tmp_path_factory.mktemp("tables")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of one test run share."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    if run is None:
+        return tmp_path_factory.mktemp("shared")
+    folder = tmp_path_factory.getbasetemp().parent / f"shared-{run}"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, tables: Path) -> Path:
-    """A run that was searched, exported, verified and reported. Not to be changed: copy it."""
-    folder = tmp_path_factory.mktemp("runs") / "finished"
-    search(output=folder, tables=tables, **SETTINGS)
-    export(folder)
-    verify(folder)
-    report(folder)
+def finished(shared: Path) -> Path:
+    """A run that was searched, exported, verified and reported, by the process that comes first. Not to be changed: copy
+    it.
+    """
+    folder = shared / "finished"
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "report.html").exists():
+            search(output=folder, tables=shared / "tables", **SETTINGS)
+            export(folder)
+            verify(folder)
+            report(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tables(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of latency tables, with that of the finished run; of this process alone, which may measure more."""
+    folder = tmp_path_factory.mktemp("tables")
+    shutil.copytree(finished.parent / "tables", folder, dirs_exist_ok=True)
     return folder

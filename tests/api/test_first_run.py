@@ -24,7 +24,7 @@ def test_the_whole_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "calibration_images": 32,
         "winners": 2,
         "finetune_epochs": 0,
-        "training": {"epochs": 1, "batch_size": 256, "random_subnets": 0},
+        "training": {"epochs": 1, "batch_size": 256, "method_options": {"random_subnets": 0}},
         "calibration_networks": 3,
         "measurement": {"rounds": 5, "seconds": 1},
     }

@@ -12,14 +12,11 @@ import torch
 from torch.utils.data import TensorDataset
 
 from hwnas.api import search, train
-from hwnas.api.run_folder import open_run
-from hwnas.api.searching import make_objectives
 from hwnas.errors import (
     InfeasibleError,
     RunError,
     SettingsError,
     StoredFileError,
-    TableError,
     TableMismatchError,
     TableQualityError,
     UnknownNameError,
@@ -256,26 +253,3 @@ def test_objects_from_python(tables: Path, tmp_path: Path) -> None:
 def test_a_space_of_another_shape_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="must be for images"):
         search(output=tmp_path / "run", **{**SETTINGS, "space": MobileNetV3((3, 32, 32), 10), "space_options": None})
-
-
-def test_objectives_of_a_run_without_its_table_are_refused(finished: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    shutil.copytree(finished, folder)
-    text = (folder / "run.toml").read_text()
-    line = next(line for line in text.splitlines() if line.startswith("tables"))
-    (folder / "run.toml").write_text(text.replace(line, f'tables = "{tmp_path / "none"}"'))
-    with pytest.raises(Exception, match="does not exist"):
-        make_objectives(open_run(folder))
-
-
-def test_a_table_with_rows_missing_says_how_many(finished: Path, tables: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    shutil.copytree(finished, folder)
-    shutil.copytree(tables, tmp_path / "tables")
-    path = next((tmp_path / "tables").rglob("*.json"))
-    table = load_table(path)
-    save_table(replace(table, entries=dict(list(table.entries.items())[5:])), path)
-    run = open_run(folder)
-    run.settings = run.settings.model_copy(update={"tables": str(tmp_path / "tables")})
-    with pytest.raises(TableError, match=r"5 are missing.*hwnas profile local-cpu"):
-        make_objectives(run)

@@ -20,7 +20,7 @@ from hwnas.errors import HwnasError, SettingsError, UnknownNameError
 
 COMMANDS = [
     *("devices", "spaces", "check-space", "profile", "adapt"),
-    *("train", "search", "export", "verify", "report", "quickstart"),
+    *("train", "search", "audit", "export", "verify", "report", "quickstart"),
 ]
 TINY = """
 space_options = { width_mult = 0.1 }
@@ -31,7 +31,7 @@ calibration_images = 32
 [training]
 epochs = 1
 batch_size = 256
-random_subnets = 0
+method_options = { random_subnets = 0 }
 """
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hwnas.audit import AuditEntry, RankAudit
 from hwnas.predictors import HeldOut, PredictorQuality
+from hwnas.rank_audit import AuditEntry, RankAudit
 from hwnas.ranking import rank_agreement
 from hwnas.spaces import Architecture
 

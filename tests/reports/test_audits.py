@@ -1,6 +1,6 @@
 import pytest
 
-from hwnas.audit import RankAudit
+from hwnas.rank_audit import RankAudit
 from hwnas.ranking import RankAgreement
 from hwnas.reports.audits import audit_figure, audit_sentence, others, ranking_words, y_title
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from hwnas.errors import SettingsError, TrainingError
 from hwnas.layers import Elastic
+from hwnas.spaces import VisionTransformer
 from hwnas.training import METHODS, Part, Training, TrainingSettings, load_data, make_method, supernet_training
 from hwnas.training.engine import make_optimizer, parameter_groups
 from hwnas.training.methods import Plain
@@ -222,10 +223,13 @@ def test_elastic_layers_are_compiled_each_by_itself(space, data, monkeypatch):
     assert compiled == [plain.network]
 
 
-def test_weight_decay_spares_biases_and_batch_norms(space):
+@pytest.mark.parametrize("of", ["convolutions", "transformers"])
+def test_weight_decay_spares_biases_norms_and_positions(space, of):
+    space = space if of == "convolutions" else VisionTransformer((1, 8, 8), 10, embed_dim=48, depth=4, head_dim=16)
     network = space.build(space.smallest())
     decayed, spared = parameter_groups(network, 0.5)
-    assert {parameter.ndim for parameter in spared["params"]} == {1}
+    names = {id(parameter): name.rpartition(".")[2] for name, parameter in network.named_parameters()}
+    assert {names[id(p)] for p in spared["params"] if p.ndim > 1} == ({"position"} if of == "transformers" else set())
     assert 1 not in {parameter.ndim for parameter in decayed["params"]}
     assert len(decayed["params"]) + len(spared["params"]) == len(list(network.parameters()))
     assert (decayed["weight_decay"], spared["weight_decay"]) == (0.5, 0.0)
@@ -239,6 +243,7 @@ def test_optimizers(name, kind):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # torch's own, while it compiles
 @pytest.mark.skipif(os.name != "posix", reason="compiling needs a C++ compiler")
 def test_a_compiled_supernet_trains(space, data):
     training = supernet_training(space, data, replace(SETTINGS, epochs=1, compile=True))

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from hwnas.audit import AuditEntry, RankAudit
 from hwnas.errors import SettingsError, StoredFileError
+from hwnas.rank_audit import AuditEntry, RankAudit
 from hwnas.spaces import Architecture
 
 
