@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from hwnas.api import (
         adapt,
+        audit,
         check_space,
         export,
         list_devices,
@@ -55,6 +56,7 @@ __all__ = [
     "Variable",
     "__version__",
     "adapt",
+    "audit",
     "check_space",
     "export",
     "list_devices",
@@ -77,6 +79,7 @@ __version__: Final = "0.1.0"
 _HOMES: Final = {
     "hwnas.api": (
         "adapt",
+        "audit",
         "check_space",
         "export",
         "list_devices",

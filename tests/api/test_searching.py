@@ -67,10 +67,12 @@ def test_hypervolume_is_logged_each_generation(finished: Path) -> None:
     assert volumes[-1] > 0
 
 
-def test_run_again_it_does_nothing_anew(finished: Path, tables: Path, caplog: pytest.LogCaptureFixture) -> None:
-    before = {path: path.read_bytes() for path in finished.iterdir() if path.is_file()}
+def test_run_again_it_does_nothing_anew(finished: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    again = tmp_path / "run"
+    shutil.copytree(finished, again)
+    before = {path: path.read_bytes() for path in again.iterdir() if path.is_file()}
     with caplog.at_level(logging.INFO, logger="hwnas"):
-        search(output=finished, tables=tables, **SETTINGS)
+        search(output=again, tables=open_run(finished).settings.tables, **SETTINGS)
     said = caplog.text
     assert "Nothing to measure" in said
     assert "Nothing to train" in said
