@@ -37,6 +37,7 @@ from hwnas.training import (
     supernet_training,
     weighs_latency,
 )
+from hwnas.training.evaluate import evaluation_batch_size
 from hwnas.training.methods import Plain
 
 
@@ -136,7 +137,8 @@ def evaluation(setting: Setting) -> dict[str, Any]:
         architecture = space.sample(rng)
         network = prepared(setting, space.build(architecture))
         calibration = [x for x, _ in data.batches(data.train, 512, device=setting.device)]
-        images = [x for x, _ in data.batches(data.validation, 512, device=setting.device)]
+        size = evaluation_batch_size(data, setting.device)
+        images = [x for x, _ in data.batches(data.validation, size, device=setting.device)]
 
         def by_hand(network: nn.Module = network, calibration: Any = calibration, images: Any = images) -> None:
             recalibrate_batch_norm(network, calibration)

@@ -39,8 +39,8 @@ SPACES: Final[dict[str, type[SearchSpace]]] = {
     "fbnet": FBNet,
     "mobilenetv3": MobileNetV3,
     "nas_bench_macro": NASBenchMacro,
-    "vision_transformer": VisionTransformer,
     "resnet": ResNet,
+    "vision_transformer": VisionTransformer,
 }
 """The built-in spaces by name. Plug-ins add theirs through the entry-point group "hwnas.spaces"."""
 

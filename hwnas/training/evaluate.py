@@ -14,7 +14,7 @@ from hwnas.spaces import Architecture, SuperNet
 from hwnas.training.data import ImageData, Part
 from hwnas.training.threads import suitable_threads
 
-__all__ = ["SubnetEvaluator", "accuracy", "predict_logits", "recalibrate_batch_norm"]
+__all__ = ["SubnetEvaluator", "accuracy", "evaluation_batch_size", "predict_logits", "recalibrate_batch_norm"]
 
 CALIBRATION_BATCH: Final = 512
 GPU_BATCH: Final = 512
@@ -48,10 +48,15 @@ def recalibrate_batch_norm(network: nn.Module, batches_BCHW: Iterable[Tensor]) -
 def predict_logits(network: nn.Module, data: ImageData, part: Part, *, device: torch.device | str = "cpu") -> Tensor:
     """The logits (N, K) of `network`, in evaluation mode, for all images of `part`; on the CPU."""
     network.eval()
-    batch_size = GPU_BATCH
-    if torch.device(device).type == "cpu":
-        batch_size = max(16, min(GPU_BATCH, CPU_PIXELS // math.prod(data.input_shape[1:])))
-    return torch.cat([network(x).cpu() for x, _ in data.batches(part, batch_size, device=device)])
+    batches = data.batches(part, evaluation_batch_size(data, device), device=device)
+    return torch.cat([network(x).cpu() for x, _ in batches])
+
+
+def evaluation_batch_size(data: ImageData, device: torch.device | str) -> int:
+    """How many images are passed through a network at once where no gradients are wanted."""
+    if torch.device(device).type != "cpu":
+        return GPU_BATCH
+    return max(16, min(GPU_BATCH, CPU_PIXELS // math.prod(data.input_shape[1:])))
 
 
 def accuracy(network: nn.Module, data: ImageData, part: Part, *, device: torch.device | str = "cpu") -> float:

@@ -1,12 +1,15 @@
 """Batch-norm recalibration and accuracy."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from hwnas.spaces import MobileNetV3
-from hwnas.training import ImageData, SubnetEvaluator, accuracy, predict_logits, recalibrate_batch_norm
+from hwnas.training import ImageData, Part, SubnetEvaluator, accuracy, evaluate, predict_logits, recalibrate_batch_norm
+from hwnas.training.evaluate import evaluation_batch_size
 
 
 def test_recalibration_gives_the_statistics_of_the_images() -> None:
@@ -66,3 +69,21 @@ def test_the_evaluator_leaves_the_supernet_as_it_was(space: MobileNetV3, data: I
     before = {name: value.clone() for name, value in supernet.state_dict().items()}
     SubnetEvaluator(supernet, data).errors([space.smallest()])
     assert all(torch.equal(before[name], value) for name, value in supernet.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("side", "device", "size"), [(8, "cpu", 512), (32, "cpu", 64), (224, "cpu", 16), (224, "cuda", 512)]
+)
+def test_batches_stay_in_the_caches_of_a_cpu(data: ImageData, side: int, device: str, size: int) -> None:
+    part = Part(torch.zeros(2, 1, side, side), torch.tensor([0, 1]))
+    large = dataclasses.replace(data, train=part)
+    assert evaluation_batch_size(large, device) == size
+
+
+def test_logits_do_not_depend_on_how_images_are_batched(
+    space: MobileNetV3, data: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = space.build(space.smallest()).eval()
+    whole = predict_logits(network, data, data.validation)
+    monkeypatch.setattr(evaluate, "CPU_PIXELS", 16 * 64)
+    torch.testing.assert_close(predict_logits(network, data, data.validation), whole)
