@@ -127,7 +127,7 @@ def _import_file(path: Path) -> ModuleType:
     sys.modules[name] = module  # as dataclasses want it
     try:
         spec.loader.exec_module(module)
-    except BaseException:
+    except BaseException:  # whatever stopped it, no half of a module is left behind
         del sys.modules[name]
         raise
     return module

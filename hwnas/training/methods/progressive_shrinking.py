@@ -3,8 +3,6 @@
 Shapes: B batch, K classes.
 """
 
-import copy
-from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -79,7 +77,7 @@ class ProgressiveShrinking(TrainingMethod):
         if progress < self._largest_share:
             return False
         if self._teacher is None and self._distillation > 0:
-            self._teacher = copy.deepcopy(network.subnet(self._space.largest())).eval()
+            self._teacher = network.subnet(self._space.largest()).eval()
         open_kinds = [
             _kind(variable.name)
             for variable, lowest, count in zip(
@@ -131,21 +129,17 @@ class ProgressiveShrinking(TrainingMethod):
             self._teacher = self._space.build(self._space.largest()).to(self._device).eval()
             self._teacher.load_state_dict(state["teacher"])
 
-    def notes(self) -> dict[str, float]:
-        """Nothing that the loss does not say."""
-        return {}
-
     def _sample(self, lowest: list[int], rng: np.random.Generator) -> Architecture:
         return self._space.architectures(rng.integers(lowest, self._space.num_options_V)[None])[0]
 
 
 def _openings(space: SearchSpace) -> list[tuple[str, int]]:
     """The kinds of variables in the order in which they shrink, each with how many options below the largest it opens."""
-    most: Mapping[str, int] = {}
+    most: dict[str, int] = {}
     for variable in space.variables:
         kind = _kind(variable.name)
         if kind != FREE:
-            most = {**most, kind: max(most.get(kind, 0), len(variable.options) - 1)}
+            most[kind] = max(most.get(kind, 0), len(variable.options) - 1)
     kinds = sorted(most, key=lambda kind: ORDER.index(kind) if kind in ORDER else len(ORDER))
     return [(kind, step) for kind in kinds for step in range(1, most[kind] + 1)]
 
