@@ -19,6 +19,7 @@ from typing import Any, Final
 import torch
 
 from hwnas.api import audit, train
+from hwnas.api.run_folder import open_run
 from hwnas.api.settings import make_settings, settings_to_toml
 from hwnas.benchmarks import load_nas_bench_macro
 from hwnas.devices.environment import cpu_name
@@ -28,11 +29,13 @@ PRESETS: Final[dict[str, dict[str, Any]]] = {
     "cpu": {
         **COMMON,
         "method": "single_path",
-        "epochs": 20,
-        "batch_size": 64,
+        "epochs": 34,
+        "batch_size": 32,
         "learning_rate": 0.05,
         "warmup_epochs": 0.5,
         "first_resolution": 0.5,
+        "growth_start": 0.9,
+        "growth_end": 0.95,
     },
     "gpu": {
         **COMMON,
@@ -58,6 +61,7 @@ def main() -> None:
             "data": str(given.data),
             "objectives": ["error", "macs"],
             "calibration_images": given.calibration_images,
+            "validation_images": given.validation_images,
             "seed": given.seed,
             "training": training,
         },
@@ -75,6 +79,9 @@ def main() -> None:
     document = {
         "training": training,
         "architectures": len(found.entries),
+        "train_images": len(open_run(given.output).data.train),
+        "validation_images": given.validation_images,
+        "calibration_images": given.calibration_images,
         "supernet": found.supernet.to_json(),
         "macs": found.macs.to_json(),
         "first_choice_accuracy": 1 - found.pick.alone_error,
@@ -120,8 +127,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("data", type=Path, help="folder of CIFAR-10's images")
     parser.add_argument("--preset", choices=list(PRESETS), default="gpu" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--training", type=json.loads, default={}, help='JSON, such as {"epochs": 30}')
-    parser.add_argument("--architectures", type=int, default=500)
+    parser.add_argument("--architectures", type=int, default=200)
     parser.add_argument("--calibration-images", type=int, default=512)
+    parser.add_argument("--validation-images", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0, help="of torch on a CPU; default: as torch has it")
     parser.add_argument("--output", type=Path, default=Path("runs/nas_bench_macro"), help="the run folder")

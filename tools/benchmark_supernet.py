@@ -3,7 +3,7 @@
 Speeds are compared within one run only, in turns, since machines differ and are shared. Each method is timed against the
 forward and backward passes that its step consists of, each by a plain network of its own that was built for the
 architecture (Once-for-All's cost model: a step costs what its sub-networks cost), and against a plain network of the
-size of the largest.
+size of the largest. Each method is measured in a process of its own, so that its peak memory is its own.
 
 Example: python tools/benchmark_supernet.py --space mobilenetv3 --input-shape 3x32x32 --json supernet.json
 """
@@ -11,18 +11,21 @@ Example: python tools/benchmark_supernet.py --space mobilenetv3 --input-shape 3x
 import argparse
 import contextlib
 import json
+import multiprocessing
 import platform
 import resource
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import nn
 
+from hwnas.devices.environment import cpu_name
 from hwnas.spaces import Architecture, SearchSpace, make_space
 from hwnas.training import (
     METHODS,
@@ -41,6 +44,9 @@ from hwnas.training.evaluate import evaluation_batch_size
 from hwnas.training.methods import Plain
 
 
+STEPS_FOR_MEMORY: Final = 5
+
+
 @dataclass(frozen=True)
 class Setting:
     """What is measured, and how long."""
@@ -55,30 +61,44 @@ class Setting:
 def main() -> None:
     """Measures, prints, and writes JSON."""
     given = parse()
+    document: dict[str, Any] = {
+        "machine": machine(own_device(given.device), given.threads),
+        "setting": {name: str(value) for name, value in vars(given).items() if name != "json"},
+        "evaluation": in_own_process(evaluation, given),
+        "training": {},
+    }
+    print(f"evaluation: {sentence(document['evaluation'])}", flush=True)
+    for name in given.methods:
+        document["training"][name] = in_own_process(training, given, name)
+        print(f"{name}: {sentence(document['training'][name])}", flush=True)
+    if given.json:
+        given.json.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def in_own_process(work: Callable[..., dict[str, Any]], given: argparse.Namespace, *arguments: Any) -> dict[str, Any]:
+    """What `work` finds in the setting of the command line, in a process that has done nothing else."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_prepared_work, work, given, *arguments).result()
+
+
+def _prepared_work(work: Callable[..., dict[str, Any]], given: argparse.Namespace, *arguments: Any) -> dict[str, Any]:
+    torch.set_num_threads(given.threads)
+    return work(make_setting(given), *arguments)
+
+
+def make_setting(given: argparse.Namespace) -> Setting:
+    """What the command line asks for."""
     channels, height, width = (int(size) for size in given.input_shape.split("x"))
     space = make_space(
         given.space, input_shape=(channels, height, width), num_classes=given.num_classes, options=given.space_option
     )
-    torch.set_num_threads(given.threads)
-    setting = Setting(
+    return Setting(
         space,
         random_images(space, 4 * given.batch_size),
         TrainingSettings(batch_size=given.batch_size, precision=given.precision),
         given.rounds,
         own_device(given.device),
     )
-    document = {
-        "machine": machine(setting.device),
-        "setting": {name: str(value) for name, value in vars(given).items()},
-        "training": {},
-        "evaluation": evaluation(setting),
-    }
-    print(sentence(document["evaluation"]))
-    for name in given.methods:
-        document["training"][name] = training(setting, name)
-        print(f"{name}: {sentence(document['training'][name])}")
-    if given.json:
-        given.json.write_text(json.dumps(document, indent=1) + "\n")
 
 
 def training(setting: Setting, name: str) -> dict[str, Any]:
@@ -86,10 +106,13 @@ def training(setting: Setting, name: str) -> dict[str, Any]:
     space = setting.space
     cost_ms = [0.01] * len(space.all_operators()) if weighs_latency(name) else None
     method = make_method(name, space, cost_ms=cost_ms)
+    before = peak_memory_mib(setting.device)
     whole = supernet_training(space, setting.data, setting.training, method, device=setting.device)
+    for _ in range(STEPS_FOR_MEMORY):
+        whole.run_step()
+    memory = peak_memory_mib(setting.device)
     passed = note_passes(whole.network)
     plain = Training(space.build(space.largest()), setting.data, setting.training, Plain(), device=setting.device)
-    whole.run_step()
     plain.run_step()
     times: dict[str, list[float]] = {"step": [], "passes": [], "plain": []}
     for _ in range(setting.rounds):
@@ -103,7 +126,8 @@ def training(setting: Setting, name: str) -> dict[str, Any]:
         "passes_a_step": len(passed) or 1,
         "images_a_second": images / float(np.median(times["step"])),
         "plain_largest_images_a_second": images / float(np.median(times["plain"])),
-        "peak_memory_mib": peak_memory_mib(setting.device),
+        "peak_memory_mib": memory,
+        "peak_memory_before_mib": before,
         "rounds": setting.rounds,
     }
     if times["passes"]:
@@ -217,20 +241,17 @@ def random_images(space: SearchSpace, count: int) -> ImageData:
 
 
 def peak_memory_mib(device: torch.device) -> float:
-    """Of the process so far on a CPU; on a GPU since the last call."""
+    """The most so far: that a process had on a CPU, that tensors had on a GPU."""
     if device.type == "cuda":
-        peak = torch.cuda.max_memory_allocated(device) / 2**20
-        torch.cuda.reset_peak_memory_stats(device)
-        return peak
+        return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def machine(device: torch.device) -> dict[str, str]:
+def machine(device: torch.device, threads: int) -> dict[str, str]:
     """What the figures are of."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return {
-        "device": name,
-        "threads": str(torch.get_num_threads()),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(),
+        "threads": str(threads),
         "python": platform.python_version(),
         "torch": torch.__version__,
     }

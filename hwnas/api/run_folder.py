@@ -24,7 +24,16 @@ DataSource = str | ImageData | Dataset[Any] | Sequence[Dataset[Any]]
 TRAINED_BY = ("space", "space_options", "data", "image_size", "seed", "training")
 """Settings that a supernet follows from."""
 
-SEARCHED_BY = ("objectives", "bounds", "strategy", "strategy_options", "calibration_images", "batch_size", "precision")
+SEARCHED_BY = (
+    "objectives",
+    "bounds",
+    "strategy",
+    "strategy_options",
+    "calibration_images",
+    "validation_images",
+    "batch_size",
+    "precision",
+)
 """Settings that, besides those, evaluations follow from."""
 
 FROM_PYTHON = "python:"

@@ -42,6 +42,7 @@ def search(
     strategy_options: Mapping[str, int | float] | None = None,
     evaluations: int = 400,
     calibration_images: int = 256,
+    validation_images: int | None = None,
     winners: int = 5,
     finetune_epochs: int = 5,
     winner_start: Start = "inherited",
@@ -72,6 +73,7 @@ def search(
         strategy_options: its hyperparameters, such as {"population_size": 40}.
         evaluations: distinct architectures to evaluate.
         calibration_images: images for the batch norms of each evaluated sub-network.
+        validation_images: images of the validation part that each is scored on; None: all.
         winners: how many of the front `export` takes.
         finetune_epochs: epochs that `export` trains each of them for.
         winner_start: the weights that it starts from: "inherited" from the supernet, or "scratch".
@@ -110,6 +112,7 @@ def search(
         "strategy_options": dict(strategy_options or {}),
         "evaluations": evaluations,
         "calibration_images": calibration_images,
+        "validation_images": validation_images,
         "winners": winners,
         "finetune_epochs": finetune_epochs,
         "winner_start": winner_start,

@@ -36,6 +36,7 @@ class RunSettings(BaseModel):
         strategy_options: its hyperparameters.
         evaluations: distinct architectures to evaluate.
         calibration_images: images for the batch norms of each evaluated sub-network.
+        validation_images: images of the validation part that each is scored on; None: all.
         winners: how many of the front to export.
         finetune_epochs: of each winner.
         winner_start: the weights that a winner's training starts from: "inherited" from the supernet, or "scratch".
@@ -62,6 +63,7 @@ class RunSettings(BaseModel):
     strategy_options: dict[str, Number] = {}
     evaluations: Annotated[int, Field(ge=1)] = 400
     calibration_images: Annotated[int, Field(ge=2)] = 256
+    validation_images: Annotated[int, Field(ge=2)] | None = None
     winners: Annotated[int, Field(ge=1)] = 5
     finetune_epochs: Annotated[int, Field(ge=0)] = 5
     winner_start: Start = "inherited"

@@ -169,6 +169,7 @@ def evaluator_of(run: RunFolder, supernet: SuperNet | None = None) -> SubnetEval
         load_supernet(run.space, run.supernet) if supernet is None else supernet,
         run.data,
         calibration_images=run.settings.calibration_images,
+        validation_images=run.settings.validation_images,
         seed=run.settings.seed,
         device=own_device(None),
     )

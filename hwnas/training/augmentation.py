@@ -16,9 +16,6 @@ from hwnas.training.settings import TrainingSettings
 
 __all__ = ["augment", "resized", "shifted", "targets"]
 
-GROWTH: Final = 0.75
-"""The share of the training over which images grow to their own resolution."""
-
 RESOLUTION_STEP: Final = 4
 GROUP: Final = 8
 """Neighbouring images that RandAugment treats alike: its operations are chosen a group at a time."""
@@ -87,7 +84,9 @@ def _rand_augmented(images_BCHW: Tensor, *, seed: int, first: int) -> Tensor:
 
 def resized(x_BCHW: Tensor, settings: TrainingSettings, progress: float) -> Tensor:
     """Images shrunk to the resolution that `settings` want when `progress` of the training, from 0 to 1, is done."""
-    share = settings.first_resolution + (1 - settings.first_resolution) * min(1.0, progress / GROWTH)
+    start, end = settings.growth_start, settings.growth_end
+    grown = (progress - start) / (end - start) if end > start else float(progress >= end)
+    share = settings.first_resolution + (1 - settings.first_resolution) * min(1.0, max(0.0, grown))
     sides = [
         min(side, max(RESOLUTION_STEP, round(side * share / RESOLUTION_STEP) * RESOLUTION_STEP))
         for side in x_BCHW.shape[2:]

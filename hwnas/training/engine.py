@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from hwnas.errors import SettingsError, TrainingError
-from hwnas.layers import Elastic, set_drop_path, synchronize
+from hwnas.layers import Elastic, PatchEmbed, set_drop_path, synchronize
 from hwnas.progress import OnProgress, silent
 from hwnas.training.augmentation import augment, resized, targets
 from hwnas.training.checkpoint import check_identity, read_checkpoint, write_checkpoint
@@ -57,7 +57,8 @@ class Training:
         processes: those that share each batch.
 
     Raises:
-        SettingsError: a batch larger than the data, or that the processes cannot share; fp16 on a CPU.
+        SettingsError: a batch larger than the data, or that the processes cannot share; fp16 on a CPU; growing images for
+            a transformer.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Training:
         self._method = method
         self._held: Part | None = None
         part = data.train if part is None else part
-        self._check(part)
+        self._check(network, part)
         if method.held_out_share > 0:
             part, self._held = split_part(part, method.held_out_share, seed)
         self._part = part.to(self.device)
@@ -216,7 +217,7 @@ class Training:
             self.network.load_state_dict(self._average)
         return self.network
 
-    def _check(self, part: Part) -> None:
+    def _check(self, network: nn.Module, part: Part) -> None:
         settings = self.settings
         images = int(len(part) * (1 - self._method.held_out_share))
         if images < settings.batch_size:
@@ -231,6 +232,12 @@ class Training:
                 "training.accumulation",
                 f"must divide {share.stop - share.start}, the images of a process in a step",
                 came=f"{settings.accumulation} came",
+            )
+        if settings.first_resolution < 1 and any(isinstance(layer, PatchEmbed) for layer in network.modules()):
+            raise SettingsError(
+                "training.first_resolution",
+                "must be 1 for a transformer, whose positions are those of one resolution",
+                came=f"{settings.first_resolution} came",
             )
         if settings.precision == "fp16" and self.device.type == "cpu":
             raise SettingsError("training.precision", "must be fp32 or bf16 on a CPU", came="fp16 came")

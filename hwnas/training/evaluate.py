@@ -72,6 +72,7 @@ class SubnetEvaluator:
         supernet: the trained supernet.
         data: whose train part recalibrates batch norms, and whose validation part is scored on.
         calibration_images: images of the train part for the batch norms of each sub-network.
+        validation_images: of the validation part, how many each is scored on; None: all.
         seed: of the choice of those images.
         device: where to run.
     """
@@ -82,6 +83,7 @@ class SubnetEvaluator:
         data: ImageData,
         *,
         calibration_images: int = 256,
+        validation_images: int | None = None,
         seed: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:
@@ -90,6 +92,8 @@ class SubnetEvaluator:
         self._device = device
         generator = torch.Generator().manual_seed(seed)
         chosen = data.train.select(torch.randperm(len(data.train), generator=generator)[:calibration_images])
+        drawn_N = torch.randperm(len(data.validation), generator=generator)[:validation_images]
+        self._validation = data.validation if validation_images is None else data.validation.select(drawn_N)
         self._calibration = [x_BCHW for x_BCHW, _ in data.batches(chosen, CALIBRATION_BATCH, device=device)]
 
     def subnet(self, architecture: Architecture) -> nn.Module:
@@ -103,4 +107,4 @@ class SubnetEvaluator:
         """The share of the validation part that each sub-network classifies wrongly, from 0 to 1."""
         data, device = self._data, self._device
         with suitable_threads(data.input_shape):
-            return [1 - accuracy(self.subnet(one), data, data.validation, device=device) for one in architectures]
+            return [1 - accuracy(self.subnet(one), data, self._validation, device=device) for one in architectures]

@@ -25,6 +25,8 @@ LIMITS: Final = {
     "label_smoothing": (0, 0.9999),
     "ema_decay": (0, 0.999999),
     "first_resolution": (0.25, 1),
+    "growth_start": (0, 1),
+    "growth_end": (0, 1),
     "drop_path": (0, 0.9),
     "mixup": (0, 10),
     "cutmix": (0, 10),
@@ -53,8 +55,9 @@ class TrainingSettings:
             "randaugment": that and RandAugment.
         mixup, cutmix: parameter of the Beta distribution of the mixing weight (Zhang et al., ICLR 2018; Yun et al., ICCV
             2019); 0: off; with both on, each batch is mixed by one of them.
-        first_resolution: side of the images at the start, as a share of their own; it grows to all of it over the first
-            three quarters of the training, in steps of 4 pixels (Tan & Le, EfficientNetV2, ICML 2021).
+        first_resolution: side of the images at the start, as a share of their own, to all of which it grows in steps of
+            4 pixels (Tan & Le, EfficientNetV2, ICML 2021).
+        growth_start, growth_end: the parts of the training that are done when it begins and when it has ended to grow.
         drop_path: probability that the last residual block of a transformer is left out for an image, growing to it from
             0 at the first (Huang et al., Deep Networks with Stochastic Depth, ECCV 2016).
         ema_decay: of the moving average of all weights, which is then what is evaluated and kept; 0: none.
@@ -80,6 +83,8 @@ class TrainingSettings:
     mixup: float = 0.0
     cutmix: float = 0.0
     first_resolution: float = 1.0
+    growth_start: float = 0.0
+    growth_end: float = 0.75
     drop_path: float = 0.0
     ema_decay: float = 0.0
     precision: str = "fp32"
@@ -95,6 +100,12 @@ class TrainingSettings:
         for name, known in (("optimizer", OPTIMIZERS), ("precision", PRECISIONS), ("augmentation", AUGMENTATIONS)):
             if getattr(self, name) not in known:
                 raise UnknownNameError(name, getattr(self, name), known, where="training")
+        if self.growth_start > self.growth_end:
+            raise SettingsError(
+                "training.growth_start",
+                f"must be at most growth_end={self.growth_end}",
+                came=f"{self.growth_start} came",
+            )
         if self.batch_size % self.accumulation:
             raise SettingsError(
                 "training.accumulation",

@@ -106,3 +106,12 @@ def test_images_grow_to_their_own_resolution():
     assert resized(x, settings, 0.8) is x
     assert resized(x, TrainingSettings(), 0.0) is x
     torch.testing.assert_close(resized(torch.ones(1, 1, 32, 32), settings, 0.0), torch.ones(1, 1, 16, 16))
+
+
+def test_images_may_stay_small_and_grow_late():
+    x = torch.rand(2, 3, 32, 32)
+    settings = TrainingSettings(first_resolution=0.5, growth_start=0.5, growth_end=0.9)
+    sides = [resized(x, settings, progress).shape[2] for progress in (0.0, 0.5, 0.7, 0.9, 1.0)]
+    assert sides == [16, 16, 24, 32, 32]
+    at_once = TrainingSettings(first_resolution=0.5, growth_start=0.5, growth_end=0.5)
+    assert [resized(x, at_once, progress).shape[2] for progress in (0.49, 0.5)] == [16, 32]

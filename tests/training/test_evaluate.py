@@ -64,6 +64,21 @@ def test_the_evaluator_scores_the_recalibrated_subnet(space: MobileNetV3, data: 
     assert not torch.allclose(raw.state_dict()["operator0.bn.running_mean"], mean)
 
 
+def test_the_evaluator_can_score_on_some_of_the_validation_part(space: MobileNetV3, data: ImageData) -> None:
+    supernet = space.supernet()
+    some = SubnetEvaluator(supernet, data, validation_images=7)
+    again = SubnetEvaluator(supernet, data, validation_images=7)
+    (error,) = some.errors([space.smallest()])
+    assert again.errors([space.smallest()]) == [error]
+    assert (error * 7) == pytest.approx(round(error * 7), abs=1e-5)
+
+
+def test_more_validation_images_than_there_are_is_all_of_them(space: MobileNetV3, data: ImageData) -> None:
+    supernet = space.supernet()
+    errors = SubnetEvaluator(supernet, data, validation_images=10**6).errors([space.smallest()])
+    assert errors == pytest.approx(SubnetEvaluator(supernet, data).errors([space.smallest()]))
+
+
 def test_the_evaluator_leaves_the_supernet_as_it_was(space: MobileNetV3, data: ImageData) -> None:
     supernet = space.supernet()
     before = {name: value.clone() for name, value in supernet.state_dict().items()}

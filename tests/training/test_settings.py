@@ -16,6 +16,7 @@ from hwnas.training import TrainingSettings
         {"clip_norm": -1.0},
         {"mixup": -0.1},
         {"accumulation": 3},
+        {"growth_start": 0.8},
     ],
 )
 def test_settings_out_of_range_are_refused(setting):
