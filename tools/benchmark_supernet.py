@@ -43,7 +43,6 @@ from hwnas.training import (
 from hwnas.training.evaluate import evaluation_batch_size
 from hwnas.training.methods import Plain
 
-
 STEPS_FOR_MEMORY: Final = 5
 
 

@@ -64,6 +64,7 @@ class RunFolder:
     manifest: Path = field(init=False)
     verification: Path = field(init=False)
     predictor: Path = field(init=False)
+    preferred: Path = field(init=False)
     report: Path = field(init=False)
     audit: Path = field(init=False)
 
@@ -77,6 +78,7 @@ class RunFolder:
         self.manifest = self.models / "models.json"
         self.verification = self.path / "verification.json"
         self.predictor = self.path / "predictor.json"
+        self.preferred = self.path / "preferred.json"
         self.report = self.path / "report.html"
         self.audit = self.path / "audit.json"
 

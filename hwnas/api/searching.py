@@ -13,7 +13,7 @@ from hwnas.api.foretelling import assess_predictor
 from hwnas.api.run_folder import FROM_PYTHON, DataSource, RunFolder, as_image_data
 from hwnas.api.scoring import Leniency, check_quality, latency_table, make_objectives
 from hwnas.api.settings import RunSettings, Start, make_settings
-from hwnas.api.training import check_training, evaluator_of, training_method
+from hwnas.api.training import check_training, evaluator_of, supernet_of
 from hwnas.checks import require_fitting_shapes
 from hwnas.devices import MeasurementPlan, find_runtime, load_device
 from hwnas.errors import HwnasError, InfeasibleError, RunError, SettingsError
@@ -23,7 +23,7 @@ from hwnas.objectives import Objective, check_feasible
 from hwnas.progress import OnProgress, silent
 from hwnas.spaces import SearchSpace
 from hwnas.strategies import SearchLoop, SearchStrategy, find_strategy, make_strategy
-from hwnas.training import TrainingSettings, launched, train_supernet
+from hwnas.training import TrainingSettings, launched
 
 __all__ = ["search", "search_run"]
 
@@ -225,15 +225,7 @@ def _nothing_found(run: RunFolder, evaluations: Sequence[Evaluation]) -> HwnasEr
 
 def _with_error(run: RunFolder, objectives: Sequence[Objective], on_progress: OnProgress) -> list[Objective]:
     """The objectives with an "error" that asks the trained supernet."""
-    supernet = train_supernet(
-        run.space,
-        run.data,
-        checkpoint=run.supernet,
-        settings=run.settings.training,
-        method=training_method(run, objectives),
-        seed=run.settings.seed,
-        on_progress=on_progress,
-    )
+    supernet = supernet_of(run, objectives, on_progress=on_progress)
     ready = makers.error(evaluator_of(run, supernet).errors)
     return [ready.bounded(one.bound) if one.name == ready.name else one for one in objectives]
 

@@ -17,7 +17,7 @@ from hwnas.api.scoring import Leniency, check_quality, latency_table, make_objec
 from hwnas.api.settings import Start
 from hwnas.checks import require_fitting_shapes
 from hwnas.errors import ArchitectureError, RunError, SettingsError
-from hwnas.files import exclusive, replacing, write_json
+from hwnas.files import exclusive, read_json, replacing, write_json
 from hwnas.objectives import Objective
 from hwnas.progress import OnProgress, silent
 from hwnas.spaces import Architecture, SearchSpace, SuperNet
@@ -41,6 +41,7 @@ __all__ = [
     "check_training",
     "evaluator_of",
     "find_architecture",
+    "supernet_of",
     "train",
     "train_alone",
     "train_architecture",
@@ -103,16 +104,32 @@ def train_run(run: RunFolder, *, on_progress: OnProgress = silent) -> Path:
                 for device in run.settings.devices:
                     check_quality(latency_table(run, device, Leniency(False, False), listener), Leniency(False, False))
             objectives = make_objectives(run)
-        train_supernet(
-            run.space,
-            run.data,
-            checkpoint=run.supernet,
-            settings=run.settings.training,
-            method=training_method(run, objectives),
-            seed=run.settings.seed,
-            on_progress=listener,
-        )
+        supernet_of(run, objectives, on_progress=listener)
     return run.supernet
+
+
+def supernet_of(run: RunFolder, objectives: Sequence[Objective], *, on_progress: OnProgress = silent) -> SuperNet:
+    """The trained supernet of `run`; what its method prefers is written to preferred.json. Raises as `train_supernet`."""
+    method = training_method(run, objectives)
+    supernet = train_supernet(
+        run.space,
+        run.data,
+        checkpoint=run.supernet,
+        settings=run.settings.training,
+        method=method,
+        seed=run.settings.seed,
+        on_progress=on_progress,
+    )
+    preferred = method.preferred()
+    if preferred is not None and is_first_process():
+        described = {
+            "schema_version": SCHEMA_VERSION,
+            "architecture": preferred.to_json(),
+            "description": run.space.describe(preferred),
+            **method.notes(),
+        }
+        write_json(run.preferred, described)
+    return supernet
 
 
 @contextlib.contextmanager
@@ -282,14 +299,17 @@ def find_architecture(run: RunFolder, text: str) -> Architecture:
 
     Args:
         run: whose space and front.
-        text: "largest", "smallest", "random" or "random:SEED", "front:N" (the Nth member of the front, from 1), or its
-            choices: numbers between commas, spaces or hyphens, or one digit each ("22212202").
+        text: "largest", "smallest", "random" or "random:SEED", "front:N" (the Nth member of the front, from 1),
+            "preferred" (by a differentiable training), or its choices: numbers between commas, spaces or hyphens, or one
+            digit each ("22212202").
 
     Raises:
         ArchitectureError: none of these, or choices that the space does not have.
-        RunError: there is no front yet, or it has fewer members.
+        RunError: there is no front yet, or it has fewer members; there is no preferred one.
     """
     space = run.space
+    if text == "preferred":
+        return _preferred(run)
     if text in {"largest", "smallest"}:
         return space.largest() if text == "largest" else space.smallest()
     kind, _, number = text.partition(":")
@@ -306,10 +326,22 @@ def find_architecture(run: RunFolder, text: str) -> Architecture:
     if not all(word.isdigit() for word in words):
         raise ArchitectureError(
             f"The architecture {text!r}",
-            "must be largest, smallest, random:SEED, front:N, or the number of each choice",
+            "must be largest, smallest, random:SEED, front:N, preferred, or the number of each choice",
             came="it is none of these",
         )
     return space.architecture(int(word) for word in words)
+
+
+def _preferred(run: RunFolder) -> Architecture:
+    if not run.preferred.exists():
+        raise RunError(
+            f"Run folder {run.path}",
+            "must hold a preferred architecture",
+            came="it has none",
+            do='Train its supernet with training.method = "differentiable"',
+        )
+    document = read_json(run.preferred, kind="preferred architecture", schema_version=SCHEMA_VERSION)
+    return run.space.architecture(document["architecture"]["choices"])
 
 
 def train_architecture(

@@ -236,7 +236,8 @@ def train(
     architecture: Annotated[
         str | None,
         typer.Option(
-            help="Train this one alone: largest, smallest, random:SEED, front:N, or the number of each choice (0,2,1,…)."
+            help="Train this one alone: largest, smallest, random:SEED, front:N, preferred (by a differentiable training), "
+            "or the number of each choice (0,2,1,…)."
         ),
     ] = None,
     start: Annotated[
@@ -273,7 +274,7 @@ def train(
     if not is_first_process():
         return
     if architecture is None:
-        screen.show_done(f"Supernet: {place}", f"hwnas search {folder.path}")
+        screen.show_supernet(folder)
     else:
         screen.show_trained(place)
 

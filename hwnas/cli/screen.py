@@ -25,6 +25,7 @@ from hwnas.progress import OnProgress
 
 if TYPE_CHECKING:
     from hwnas.api.listing import RuntimeListing
+    from hwnas.api.run_folder import RunFolder
     from hwnas.devices import Device
     from hwnas.errors import HwnasError
     from hwnas.front import ParetoFront
@@ -89,6 +90,18 @@ def show_done(what: str, following: str | None = None) -> None:
     console.print(escape(what), soft_wrap=True)
     if following is not None:
         console.print(f"[dim]Next: {escape(following)}[/dim]", soft_wrap=True)
+
+
+def show_supernet(run: "RunFolder") -> None:
+    """Where the trained supernet lies, and which architecture its training prefers, if any."""
+    said = f"Supernet: {run.supernet}"
+    if run.preferred.exists():
+        found = json.loads(run.preferred.read_text(encoding="utf-8"))
+        latency_ms = found.get("expected_latency_ms")
+        expected = "" if latency_ms is None else f", expected latency of the trained probabilities {latency_ms:.3g} ms"
+        said += f"\nPreferred architecture: {found['description']}{expected}"
+        said += f"\nTrain it alone: hwnas train {run.path} --architecture preferred --start scratch"
+    show_done(said, f"hwnas search {run.path}")
 
 
 def show_trained(place: Path) -> None:

@@ -155,6 +155,19 @@ def test_a_method_that_weighs_latency_gets_that_of_the_table(run):
     assert method.expected_latency_ms() == pytest.approx(latency.evaluate([other.space.smallest()])[0], rel=1e-3)
 
 
+def test_what_a_differentiable_training_prefers_can_be_trained_alone(run):
+    with pytest.raises(RunError, match="must hold a preferred architecture"):
+        find_architecture(open_run(run), "preferred")
+    other = change(run, training={"method": '"differentiable"', "epochs": "1"})
+    train(other)
+    preferred = json.loads((other / "preferred.json").read_text())
+    folder = open_run(other)
+    architecture = find_architecture(folder, "preferred")
+    assert list(architecture.choices) == preferred["architecture"]["choices"]
+    assert preferred["description"] == folder.space.describe(architecture)
+    assert 0 < preferred["expected_latency_ms"] < 1e3
+
+
 def test_a_method_that_cannot_be_used_is_refused_before_anything_slow(run):
     with pytest.raises(UnknownNameError, match="sandwich"):
         train(change(run, training={"method": '"sandwhich"'}))

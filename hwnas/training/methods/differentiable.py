@@ -150,10 +150,11 @@ class Differentiable(TrainingMethod):
         self._steps = state["steps"]
 
     def notes(self) -> dict[str, float]:
-        """The expected latency, and how decided the probabilities are (their mean entropy in bits)."""
+        """How decided the probabilities are (their mean entropy in bits), and the expected latency where costs are known."""
         with torch.no_grad():
             entropies = [-(p * p.clamp_min(1e-12).log2()).sum() for p in (logit.softmax(0) for logit in self.logits)]
-        return {"expected_latency_ms": self.expected_latency_ms(), "entropy_bits": float(torch.stack(entropies).mean())}
+        known = {"expected_latency_ms": self.expected_latency_ms()} if bool(self._cost.any()) else {}
+        return {**known, "entropy_bits": float(torch.stack(entropies).mean())}
 
     def _draw(self, progress: float) -> list[Tensor]:
         temperature = self._hot * (self._cold / self._hot) ** progress

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hwnas.spaces import Architecture
+
 __all__ = ["Step", "Trained", "TrainingMethod", "cross_entropy"]
 
 
@@ -97,6 +99,10 @@ class TrainingMethod(ABC):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027
         """Takes what `state_dict` gave."""
+
+    def preferred(self) -> Architecture | None:
+        """The architecture that the method itself chooses; None: it chooses none."""
+        return None
 
     def notes(self) -> dict[str, float]:
         """Numbers of its own that are worth showing, by name."""

@@ -55,6 +55,7 @@ def test_one_that_keeps_nothing_writes_nothing_else():
     method = Forgetful()
     assert method.held_out_share == 0.0
     assert method.state_dict() == method.notes() == {}
+    assert method.preferred() is None
     assert not method.prepare(nn.Linear(1, 1), 0.5)
     method.load_state_dict({})
     method.to(torch.device("cpu"))

@@ -1,0 +1,42 @@
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from hwnas.training import METHODS
+
+
+@pytest.fixture(scope="module")
+def tool():
+    path = Path(__file__).parents[2] / "tools" / "benchmark_supernet.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def setting(tool):
+    given = tool.parse(
+        ["--input-shape", "1x8x8", "--space-option", '{"width_mult": 0.25}', "--batch-size", "8", "--rounds", "1"]
+    )
+    return tool.make_setting(given)
+
+
+@pytest.mark.parametrize(("method", "passes"), [("sandwich", 4), ("single_path", 1)])
+def test_a_step_is_compared_with_the_passes_that_it_consists_of(tool, setting, method, passes):
+    found = tool.training(setting, method)
+    assert found["passes_a_step"] == passes
+    assert found["step_over_its_passes"] > 0
+    assert found["images_a_second"] > 0
+    assert found["peak_memory_mib"] >= found["peak_memory_before_mib"] > 0
+
+
+def test_an_evaluation_is_compared_with_its_forward_passes(tool, setting):
+    found = tool.evaluation(setting)
+    assert found["over_its_passes"] > 0
+    assert found["evaluations_a_minute"] > 0
+
+
+def test_every_method_is_measured_by_default(tool):
+    assert tool.parse([]).methods == list(METHODS)
