@@ -27,6 +27,8 @@ from hwnas.training.checkpoint import check_identity, read_checkpoint, write_che
 from hwnas.training.data import ImageData, Part, split_part
 from hwnas.training.distributed import Processes
 from hwnas.training.methods import Step, TrainingMethod
+from hwnas.training.metrics import EpochMetrics
+from hwnas.training.optimizers import make_optimizer
 from hwnas.training.preconditions import check_settings
 from hwnas.training.scalars import Scalars
 from hwnas.training.settings import TrainingSettings
@@ -107,7 +109,7 @@ class Training:
             "seed": seed,
             "settings": {name: value for name, value in asdict(settings).items() if name not in NOT_OF_THE_RESULT},
         }
-        self._seen = _Seen(self.device)
+        self._metrics = EpochMetrics(self.device)
         if settings.compile:
             _compile(self.network)
 
@@ -178,7 +180,7 @@ class Training:
         for x_bCHW, target_bK in zip(x_BCHW.chunk(parts), target_BK.chunk(parts), strict=True):
             step = self._step(x_bCHW, target_bK, progress, seed)
             trained = self._method.step(self.network, step)
-            self._seen.add(trained.loss, trained.logits_BK, target_bK)
+            self._metrics.add(trained.loss, trained.logits_BK, target_bK)
         self._update()
         self._method.finish(self.network, step)
         self.steps_done += 1
@@ -193,7 +195,7 @@ class Training:
             "optimizer": self._optimizer.state_dict(),
             "scaler": self._scaler.state_dict(),
             "method": self._method.state_dict(),
-            "seen": self._seen.state_dict(),
+            "seen": self._metrics.state_dict(),
         }
         write_checkpoint(path, self._identity, state)
 
@@ -208,7 +210,7 @@ class Training:
         self._optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
         self._method.load_state_dict(state["method"])
-        self._seen.load_state_dict(state["seen"])
+        self._metrics.load_state_dict(state["seen"])
         self.steps_done = state["steps_done"]
 
     def trained(self) -> nn.Module:
@@ -235,7 +237,7 @@ class Training:
             ) from error
 
     def _tell(self, scalars: Scalars) -> tuple[float, float]:
-        loss, accuracy = self._check_loss(), self._seen.accuracy()
+        loss, accuracy = self._check_loss(), self._metrics.accuracy()
         if self.steps_done % self.steps_per_epoch == 0:
             scalars.write(
                 self.steps_done,
@@ -246,11 +248,11 @@ class Training:
                     **self._method.notes(),
                 },
             )
-            self._seen.start()
+            self._metrics.start()
         return loss, accuracy
 
     def _check_loss(self) -> float:
-        loss = self._seen.loss()
+        loss = self._metrics.loss()
         if not math.isfinite(loss):
             raise TrainingError(
                 f"Training, epoch {(self.steps_done - 1) // self.steps_per_epoch + 1}, step {self.steps_done}",
@@ -321,54 +323,6 @@ class Training:
                     self._average[name].lerp_(value, 1 - decay)
                 else:
                     self._average[name].copy_(value)
-
-
-class _Seen:
-    """Loss and accuracy over the steps since the beginning of the epoch; read out only when asked, since that waits."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._sums = torch.zeros(3, device=device, dtype=torch.float64)  # loss, right, images
-
-    def start(self) -> None:
-        self._sums.zero_()
-
-    def add(self, loss: Tensor, logits_BK: Tensor, target_BK: Tensor) -> None:
-        right = (logits_BK.argmax(1) == target_BK.argmax(1)).sum()
-        self._sums += torch.stack([loss * len(target_BK), right, torch.full_like(right, len(target_BK))]).double()
-
-    def loss(self) -> float:
-        total, _, images = self._sums.tolist()
-        return total / images if images else 0.0
-
-    def accuracy(self) -> float:
-        _, right, images = self._sums.tolist()
-        return right / images if images else 0.0
-
-    def state_dict(self) -> dict[str, Tensor]:
-        return {"sums": self._sums}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        self._sums.copy_(state["sums"])
-
-
-def make_optimizer(network: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
-    """The optimizer of the settings over all parameters of `network`."""
-    groups = parameter_groups(network, settings.weight_decay)
-    if settings.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(settings.momentum, 0.999))
-    return torch.optim.SGD(
-        groups, lr=settings.learning_rate, momentum=settings.momentum, nesterov=settings.momentum > 0
-    )
-
-
-def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """The parameters of `network`: weights of two or more dimensions decay; biases, norms and positions do not."""
-    named = dict(network.named_parameters())
-    decayed = {name for name, parameter in named.items() if parameter.ndim > 1 and name.endswith("weight")}
-    return [
-        {"params": [named[name] for name in named if name in decayed], "weight_decay": weight_decay},
-        {"params": [named[name] for name in named if name not in decayed], "weight_decay": 0.0},
-    ]
 
 
 def _seed(*numbers: int) -> int:
