@@ -101,7 +101,7 @@ class Training:
         method.to(self.device)
         self._optimizer = make_optimizer(self.network, settings)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "fp16")
-        self._average = copy.deepcopy(self.network.state_dict()) if settings.ema_decay else None
+        self._average = self._new_average()
         self._identity = {
             **(identity or {}),
             "data": data.name,
@@ -170,6 +170,7 @@ class Training:
         self.network.train()
         if self._method.prepare(self.network, progress):
             self._optimizer.state.clear()
+            self._average = self._new_average()
         for group in self._optimizer.param_groups:
             group["lr"] = self.settings.learning_rate_at(self.steps_done / self.steps_per_epoch)
         batch_size = self.settings.batch_size
@@ -297,6 +298,9 @@ class Training:
         x_BCHW = resized(self._data.normalized(images_BCHW, self.device), self.settings, progress)
         labels_B = own.labels_N.to(self.device)
         return targets(x_BCHW, labels_B, self.settings, num_classes=self._data.num_classes, generator=generator)
+
+    def _new_average(self) -> dict[str, Tensor] | None:
+        return copy.deepcopy(self.network.state_dict()) if self.settings.ema_decay else None
 
     def _order(self, count: int, epoch: int) -> Tensor:
         return torch.randperm(count, generator=torch.Generator().manual_seed(_seed(self.seed, epoch)))
