@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import torch
 
-from hwnas.errors import SpaceError
+from hwnas.errors import RunError, SpaceError
 from hwnas.progress import OnProgress, silent
 from hwnas.spaces import SearchSpace, SuperNet
 from hwnas.training.checkpoint import check_identity, read_checkpoint
@@ -132,9 +132,21 @@ def _new_supernet(space: SearchSpace, method: TrainingMethod, seed: int) -> Supe
 
 
 def load_supernet(space: SearchSpace, path: Path) -> SuperNet:
-    """The supernet of `space` at `path`, on the CPU. Raises RunError, StoredFileError."""
+    """The trained supernet of `space` at `path`, on the CPU.
+
+    Raises:
+        RunError: the checkpoint is of another space, or its training has not ended.
+        StoredFileError: the checkpoint is missing or broken.
+    """
     state: Mapping[str, Any] = read_checkpoint(path)
     check_identity(path, state["identity"], space.identity())
+    if state["steps_done"] < state["steps"]:
+        raise RunError(
+            f"Checkpoint {path}",
+            f"must have all {state['steps']} steps",
+            came=f"it has {state['steps_done']}",
+            do="Go on with it: hwnas train RUN",
+        )
     supernet = space.supernet()
     supernet.load_state_dict(state["network"] if state["average"] is None else state["average"])
     return supernet
