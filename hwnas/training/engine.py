@@ -135,8 +135,8 @@ class Training:
             on_progress: told of loss and accuracy.
 
         Raises:
-            TrainingError: the loss is no number any more (the checkpoint is the last good one), the memory does not
-                suffice, or another process has ended.
+            TrainingError: the loss or a weight is no number any more (the checkpoint is the last good one), the memory
+                does not suffice, or another process has ended.
             StoredFileError: the checkpoint could not be written.
         """
         end = self.total_steps if until is None else min(until, self.total_steps)
@@ -155,9 +155,11 @@ class Training:
                     note = f"epoch {self.epoch + (not ended)}/{self.settings.epochs}, loss {loss:.3f}, {accuracy:.1%}"
                     if first:
                         on_progress(stage, self.steps_done, self.total_steps, note)
-                if checkpoint is not None and first and (ended or now - saved > pause):
+                if ended or (checkpoint is not None and first and now - saved > pause):
                     self._check_loss()
-                    self.save(checkpoint)
+                    self._check_weights()
+                    if checkpoint is not None and first:
+                        self.save(checkpoint)
                     saved = time.monotonic()
                     pause = max(CHECKPOINT_SECONDS, (saved - now) / CHECKPOINT_SHARE)
 
@@ -255,13 +257,21 @@ class Training:
     def _check_loss(self) -> float:
         loss = self._metrics.loss()
         if not math.isfinite(loss):
-            raise TrainingError(
-                f"Training, epoch {(self.steps_done - 1) // self.steps_per_epoch + 1}, step {self.steps_done}",
-                "must have a finite loss",
-                came=f"it is {loss}; the last checkpoint is kept",
-                do="Lower training.learning_rate, or set training.clip_norm = 1.0",
-            )
+            raise self._diverged("must have a finite loss", f"it is {loss}")
         return loss
+
+    def _check_weights(self) -> None:
+        values = [value for value in self.network.state_dict().values() if value.is_floating_point()]
+        if not torch.stack([value.isfinite().all() for value in values]).all():
+            raise self._diverged("must have finite weights", "some are infinite or NaN")
+
+    def _diverged(self, must: str, came: str) -> TrainingError:
+        return TrainingError(
+            f"Training, epoch {(self.steps_done - 1) // self.steps_per_epoch + 1}, step {self.steps_done}",
+            must,
+            came=f"{came}; the last checkpoint is kept",
+            do="Lower training.learning_rate, or set training.clip_norm = 1.0",
+        )
 
     def _step(self, x_BCHW: Tensor, target_BK: Tensor, progress: float, seed: int) -> Step:
         return Step(

@@ -1,5 +1,6 @@
 """The training loop: what it is given up for and gone on with, and what its settings do."""
 
+import math
 import os
 import signal
 import subprocess
@@ -185,6 +186,17 @@ def test_memory_that_does_not_suffice_names_a_batch_size_to_try(data, monkeypatc
         TrainingError, match=r"batch_size=20 in 1 part.*batch_size = 10, or keep it with accumulation = 2"
     ):
         trained(data, SETTINGS)
+
+
+def test_weights_that_are_no_numbers_stop_at_the_last_good_checkpoint(data, tmp_path):
+    checkpoint = tmp_path / "a.pt"
+    training = Training(Linear(), data, SETTINGS, Plain())
+    training.run(checkpoint, until=8)
+    written = checkpoint.read_bytes()
+    training.network.layer.weight.register_hook(lambda gradient: torch.full_like(gradient, math.inf))
+    with pytest.raises(TrainingError, match=r"step 9 must have finite weights.*last checkpoint is kept"):
+        training.run(checkpoint)
+    assert checkpoint.read_bytes() == written
 
 
 def test_other_errors_of_torch_stay_what_they_are(data, monkeypatch):
