@@ -224,7 +224,8 @@ class Training:
 
     def _guarded_step(self) -> None:
         try:
-            self.run_step()
+            with self.processes.hearing():
+                self.run_step()
         except (torch.OutOfMemoryError, RuntimeError) as error:
             said = str(error)
             full = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in said
