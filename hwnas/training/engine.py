@@ -26,10 +26,11 @@ from hwnas.training.augmentation import augment, resized, targets
 from hwnas.training.checkpoint import check_identity, read_checkpoint, write_checkpoint
 from hwnas.training.data import ImageData, Part, split_part
 from hwnas.training.distributed import Processes
+from hwnas.training.memory import within_memory
 from hwnas.training.methods import Step, TrainingMethod
 from hwnas.training.metrics import EpochMetrics
 from hwnas.training.optimizers import make_optimizer
-from hwnas.training.preconditions import check_settings
+from hwnas.training.preconditions import check_settings, smaller_steps
 from hwnas.training.scalars import Scalars
 from hwnas.training.settings import TrainingSettings
 from hwnas.training.threads import suitable_threads
@@ -61,6 +62,7 @@ class Training:
 
     Raises:
         SettingsError: as `check_settings`.
+        TrainingError: the memory of the device does not suffice.
     """
 
     def __init__(
@@ -88,20 +90,25 @@ class Training:
         if method.held_out_share > 0:
             part, self._held = split_part(part, method.held_out_share, seed)
         check_settings(settings, part, network=network, device=self.device, processes=self.processes)
-        self._part = part.to(self.device)
-        self._held = None if self._held is None else self._held.to(self.device)
         self.steps_per_epoch = len(part) // settings.batch_size
         self.total_steps = settings.epochs * self.steps_per_epoch
-        self.network = network.to(self.device)
-        if settings.channels_last:
-            self.network.to(memory_format=torch.channels_last)
+        with within_memory(
+            f"Training on {self.device}",
+            came="the weights and images do not",
+            do="Choose a smaller space, or a device with more memory",
+        ):
+            self._part = part.to(self.device)
+            self._held = None if self._held is None else self._held.to(self.device)
+            self.network = network.to(self.device)
+            if settings.channels_last:
+                self.network.to(memory_format=torch.channels_last)
+            method.to(self.device)
+            self._average = self._new_average()
         set_drop_path(self.network, settings.drop_path)
         if self.processes.count > 1:
             synchronize(self.network)
-        method.to(self.device)
         self._optimizer = make_optimizer(self.network, settings)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "fp16")
-        self._average = self._new_average()
         self._identity = {
             **(identity or {}),
             "data": data.name,
@@ -144,9 +151,14 @@ class Training:
         logs = checkpoint.parent / "tensorboard" if self.settings.tensorboard and first and checkpoint else None
         told = saved = time.monotonic()
         pause = CHECKPOINT_SECONDS
-        with suitable_threads(self._data.input_shape), _own_rng(self.device), Scalars(logs, self.steps_done) as scalars:
+        with (
+            self._guarded(),
+            suitable_threads(self._data.input_shape),
+            _own_rng(self.device),
+            Scalars(logs, self.steps_done) as scalars,
+        ):
             while self.steps_done < end:
-                self._guarded_step()
+                self.run_step()
                 now = time.monotonic()
                 ended = self.steps_done == end
                 if ended or self.steps_done % self.steps_per_epoch == 0 or now - told > TOLD_SECONDS:
@@ -222,23 +234,18 @@ class Training:
             self.network.load_state_dict(self._average)
         return self.network
 
-    def _guarded_step(self) -> None:
-        try:
-            with self.processes.hearing():
-                self.run_step()
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            said = str(error)
-            full = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in said
-            if not full:
-                raise
-            batch = self.settings.batch_size
-            smaller = max(2, batch // 2)
-            raise TrainingError(
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[None]:
+        settings = self.settings
+        with (
+            within_memory(
                 f"Training on {self.device}",
-                "must fit its memory",
-                came=f"training.batch_size={batch} in {self.settings.accumulation} part(s) does not",
-                do=f"Set training.batch_size = {smaller}, or keep it with accumulation = {self.settings.accumulation * 2}",
-            ) from error
+                came=f"training.batch_size={settings.batch_size} in {settings.accumulation} part(s) does not",
+                do=smaller_steps(settings, self.processes),
+            ),
+            self.processes.hearing(),
+        ):
+            yield
 
     def _tell(self, scalars: Scalars) -> tuple[float, float]:
         loss, accuracy = self._check_loss(), self._metrics.accuracy()

@@ -10,7 +10,7 @@ from hwnas.training.distributed import Processes
 from hwnas.training.scalars import summary_writer
 from hwnas.training.settings import TrainingSettings
 
-__all__ = ["check_settings"]
+__all__ = ["check_settings", "smaller_steps"]
 
 
 def check_settings(
@@ -52,3 +52,15 @@ def check_settings(
         raise SettingsError("training.precision", "must be fp32 or bf16 on a CPU", came="fp16 came")
     if settings.tensorboard:
         summary_writer()
+
+
+def smaller_steps(settings: TrainingSettings, processes: Processes) -> str:
+    """What to set, and `check_settings` allows, so that a step takes less memory."""
+    batch_size, accumulation = settings.batch_size, settings.accumulation
+    unit = processes.count * accumulation
+    smaller = batch_size // 2 // unit * unit
+    share = batch_size // processes.count
+    parts = next((parts for parts in range(accumulation + 1, share // 2 + 1) if share % parts == 0), None)
+    advice = [f"training.batch_size = {smaller}"] if smaller > 1 else []
+    advice += [f"training.accumulation = {parts}"] if parts else []
+    return f"Set {' or '.join(advice)}" if advice else "Use a device with more memory"

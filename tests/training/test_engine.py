@@ -182,9 +182,16 @@ def test_memory_that_does_not_suffice_names_a_batch_size_to_try(data, monkeypatc
         raise error
 
     monkeypatch.setattr(Linear, "forward", full)
-    with pytest.raises(
-        TrainingError, match=r"batch_size=20 in 1 part.*batch_size = 10, or keep it with accumulation = 2"
-    ):
+    with pytest.raises(TrainingError, match=r"batch_size=20 in 1 part.*batch_size = 10 or training.accumulation = 2"):
+        trained(data, SETTINGS)
+
+
+def test_weights_that_do_not_fit_the_memory_are_told_of(data, monkeypatch):
+    def full(self, device):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Linear, "to", full)
+    with pytest.raises(TrainingError, match="Training on cpu must fit the memory, but the weights and images do not"):
         trained(data, SETTINGS)
 
 

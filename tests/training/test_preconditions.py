@@ -1,5 +1,6 @@
 """What is refused before a training begins."""
 
+import re
 import sys
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ from hwnas.errors import SettingsError
 from hwnas.layers import PatchEmbed
 from hwnas.training import TrainingSettings
 from hwnas.training.distributed import Processes
-from hwnas.training.preconditions import check_settings
+from hwnas.training.preconditions import check_settings, smaller_steps
 
 SETTINGS = TrainingSettings(batch_size=20)
 
@@ -57,3 +58,22 @@ def test_tensorboard_must_be_there(data, monkeypatch):
     check(SETTINGS, data.train)
     with pytest.raises(SettingsError, match=r"pip install 'hwnas\[tensorboard\]'"):
         check(replace(SETTINGS, tensorboard=True), data.train)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "accumulation", "processes", "advice"),
+    [
+        (20, 1, 1, "Set training.batch_size = 10 or training.accumulation = 2"),
+        (5, 1, 1, "Set training.batch_size = 2"),
+        (9, 1, 1, "Set training.batch_size = 4 or training.accumulation = 3"),
+        (12, 2, 2, "Set training.batch_size = 4 or training.accumulation = 3"),
+        (6, 1, 3, "Set training.batch_size = 3"),
+        (3, 1, 1, "Use a device with more memory"),
+    ],
+)
+def test_where_memory_does_not_suffice_the_advice_is_allowed(data, batch_size, accumulation, processes, advice):
+    settings = TrainingSettings(batch_size=batch_size, accumulation=accumulation)
+    said = smaller_steps(settings, Processes(0, processes))
+    assert said == advice
+    for name, value in re.findall(r"training.(\w+) = (\d+)", said):
+        check(replace(settings, **{name: int(value)}), data.train, processes=processes)
