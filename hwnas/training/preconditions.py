@@ -27,7 +27,7 @@ def check_settings(
 
     Raises:
         SettingsError: a batch larger than the data, or that the processes cannot share; fp16 on a CPU; growing images for
-            a transformer; TensorBoard without its library.
+            a transformer; RandAugment of images that are neither bytes nor from 0 to 1; TensorBoard without its library.
     """
     if len(part) < settings.batch_size:
         raise SettingsError(
@@ -50,6 +50,15 @@ def check_settings(
         )
     if settings.precision == "fp16" and device.type == "cpu":
         raise SettingsError("training.precision", "must be fp32 or bf16 on a CPU", came="fp16 came")
+    images = part.images_NCHW
+    if settings.augmentation == "randaugment" and images.is_floating_point():
+        low, high = (float(value) for value in images.aminmax())
+        if low < 0 or high > 1:
+            raise SettingsError(
+                "training.augmentation",
+                "must be none or standard for images outside 0 to 1",
+                came=f"randaugment came for images from {low:.3g} to {high:.3g}",
+            )
     if settings.tensorboard:
         summary_writer()
 

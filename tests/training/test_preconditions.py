@@ -10,7 +10,7 @@ from torch import nn
 
 from hwnas.errors import SettingsError
 from hwnas.layers import PatchEmbed
-from hwnas.training import TrainingSettings
+from hwnas.training import Part, TrainingSettings
 from hwnas.training.distributed import Processes
 from hwnas.training.preconditions import check_settings, smaller_steps
 
@@ -51,6 +51,17 @@ def test_images_cannot_grow_for_a_transformer(data):
     check(SETTINGS, data.train, network=transformer)
     with pytest.raises(SettingsError, match="first_resolution must be 1 for a transformer"):
         check(replace(SETTINGS, first_resolution=0.5), data.train, network=transformer)
+
+
+def test_randaugment_takes_bytes_and_numbers_from_0_to_1(data):
+    settings = replace(SETTINGS, augmentation="randaugment")
+    fractions = data.train.images_NCHW / 255
+    check(settings, data.train)
+    check(settings, Part(fractions, data.train.labels_N))
+    shifted = Part(fractions * 2 - 0.5, data.train.labels_N)
+    check(SETTINGS, shifted)
+    with pytest.raises(SettingsError, match=r"must be none or standard .* images from -0\.5 to 1\.5"):
+        check(settings, shifted)
 
 
 def test_tensorboard_must_be_there(data, monkeypatch):
