@@ -148,7 +148,9 @@ class Training:
         """
         end = self.total_steps if until is None else min(until, self.total_steps)
         first = self.processes.is_first
-        logs = checkpoint.parent / "tensorboard" if self.settings.tensorboard and first and checkpoint else None
+        logs = None
+        if checkpoint is not None and first and self.settings.tensorboard:
+            logs = checkpoint.parent / "tensorboard" / checkpoint.stem
         told = saved = time.monotonic()
         pause = CHECKPOINT_SECONDS
         with (
@@ -297,7 +299,8 @@ class Training:
         if self._held is None:
             raise RuntimeError("the method holds nothing out")
         generator = torch.Generator().manual_seed(seed + 1)
-        size = min(self.settings.batch_size, len(self._held) // self.processes.count * self.processes.count)
+        most = len(self._held) // self.processes.count * self.processes.count
+        size = min(self.settings.batch_size // self.settings.accumulation, most)
         indices_B = torch.randperm(len(self._held), generator=generator)[:size]
         return self._batch(self._held, indices_B, progress, seed + 1)
 
@@ -315,7 +318,11 @@ class Training:
         )
         x_BCHW = resized(self._data.normalized(images_BCHW, self.device), self.settings, progress)
         labels_B = own.labels_N.to(self.device)
-        return targets(x_BCHW, labels_B, self.settings, num_classes=self._data.num_classes, generator=generator)
+        x_BCHW, target_BK = targets(
+            x_BCHW, labels_B, self.settings, num_classes=self._data.num_classes, generator=generator
+        )
+        wanted = torch.channels_last if self.settings.channels_last else torch.contiguous_format
+        return x_BCHW.contiguous(memory_format=wanted), target_BK
 
     def _new_average(self) -> dict[str, Tensor] | None:
         return copy.deepcopy(self.network.state_dict()) if self.settings.ema_decay else None
