@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
 
 from hwnas.errors import SettingsError, UnknownNameError
 
@@ -12,6 +12,8 @@ __all__ = ["AUGMENTATIONS", "OPTIMIZERS", "PRECISIONS", "TrainingSettings"]
 OPTIMIZERS: Final = ("sgd", "adamw")
 PRECISIONS: Final = ("fp32", "bf16", "fp16")
 AUGMENTATIONS: Final = ("none", "standard", "randaugment")
+
+NOT_OF_THE_RESULT: Final = ("compile", "tensorboard")
 
 LIMITS: Final = {
     "epochs": (1, math.inf),
@@ -112,6 +114,10 @@ class TrainingSettings:
                 f"must divide batch_size={self.batch_size}",
                 came=f"{self.accumulation} came",
             )
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that trained weights follow from: all but `compile` and `tensorboard`."""
+        return {name: value for name, value in asdict(self).items() if name not in NOT_OF_THE_RESULT}
 
     def learning_rate_at(self, epoch: float) -> float:
         """The learning rate after `epoch` epochs: a linear warm-up, then half a cosine to 0."""

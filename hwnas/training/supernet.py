@@ -101,10 +101,20 @@ def supernet_training(
     )
 
 
-def load_supernet(space: SearchSpace, path: Path) -> SuperNet:
-    """The supernet of `space` at `path`, on the CPU. Raises RunError, StoredFileError."""
+def load_supernet(space: SearchSpace, path: Path, *, trained_by: Mapping[str, Any] | None = None) -> SuperNet:
+    """The supernet of `space` at `path`, on the CPU.
+
+    Args:
+        space: whose supernet.
+        path: its checkpoint.
+        trained_by: what it must have been trained by, as `training_identity` says it; None: anything.
+
+    Raises:
+        RunError: it is of something else.
+        StoredFileError: it is not there, or broken.
+    """
     state: Mapping[str, Any] = read_checkpoint(path)
-    check_identity(path, state["identity"], space.identity())
+    check_identity(path, state["identity"], {**space.identity(), **(trained_by or {})})
     supernet = space.supernet()
     supernet.load_state_dict(state["network"] if state["average"] is None else state["average"])
     return supernet

@@ -104,7 +104,7 @@ def test_the_same_seed_gives_the_same_front_and_another_does_not(finished: Path,
 
 
 def test_other_settings_in_the_same_folder_are_refused(finished: Path, tables: Path) -> None:
-    with pytest.raises(RunError, match=r"must be of seed = 3, but its results are of seed = 0"):
+    with pytest.raises(RunError, match=r"must be of seed = 3, but its results are of 0"):
         search(output=finished, tables=tables, **{**SETTINGS, "seed": 3})
 
 
