@@ -9,7 +9,7 @@ from hwnas.training.methods import METHODS, TrainingMethod, find_method, make_me
 from hwnas.training.network import train_network
 from hwnas.training.settings import TrainingSettings
 from hwnas.training.sources import DATASETS, load_data
-from hwnas.training.supernet import load_supernet, supernet_training, train_supernet
+from hwnas.training.supernet import check_trainable, load_supernet, supernet_training, train_supernet
 
 __all__ = [
     "DATASETS",
@@ -21,6 +21,7 @@ __all__ = [
     "TrainingMethod",
     "TrainingSettings",
     "accuracy",
+    "check_trainable",
     "find_method",
     "is_first_process",
     "launched",

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from hwnas.errors import SettingsError, TrainingError
 
-__all__ = ["Processes", "is_first_process", "joined", "launched", "own_device"]
+__all__ = ["Processes", "is_first_process", "joined", "launched", "launched_processes", "own_device"]
 
 TIMEOUT: Final = timedelta(minutes=10)
 
@@ -86,7 +86,12 @@ def launched() -> bool:
 
 def is_first_process() -> bool:
     """Whether this process is alone, or the first of those that torchrun has started."""
-    return not launched() or os.environ["RANK"] == "0"
+    return launched_processes().is_first
+
+
+def launched_processes() -> Processes:
+    """Those that torchrun has started, which need not have been joined; this one alone where there are no others."""
+    return Processes(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])) if launched() else Processes()
 
 
 @contextlib.contextmanager

@@ -18,14 +18,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hwnas.errors import SettingsError, TrainingError
-from hwnas.layers import Elastic, PatchEmbed, set_drop_path, synchronize
+from hwnas.errors import TrainingError
+from hwnas.layers import Elastic, set_drop_path, synchronize
 from hwnas.progress import OnProgress, silent
 from hwnas.training.augmentation import augment, resized, targets
 from hwnas.training.checkpoint import check_identity, read_checkpoint, training_identity, write_checkpoint
 from hwnas.training.data import ImageData, Part, split_part
 from hwnas.training.distributed import Processes
 from hwnas.training.methods import Step, TrainingMethod
+from hwnas.training.preconditions import check_settings
 from hwnas.training.scalars import Scalars
 from hwnas.training.settings import TrainingSettings
 from hwnas.training.threads import suitable_threads
@@ -55,8 +56,7 @@ class Training:
         processes: those that share each batch.
 
     Raises:
-        SettingsError: a batch larger than the data, or that the processes cannot share; fp16 on a CPU; growing images for
-            a transformer.
+        SettingsError: as `check_settings`.
     """
 
     def __init__(
@@ -81,12 +81,12 @@ class Training:
         self._method = method
         self._held: Part | None = None
         part = data.train if part is None else part
-        self._check(network, part)
         if method.held_out_share > 0:
             part, self._held = split_part(part, method.held_out_share, seed)
+        check_settings(settings, part, network=network, device=self.device, processes=self.processes)
         self._part = part.to(self.device)
         self._held = None if self._held is None else self._held.to(self.device)
-        self.steps_per_epoch = max(1, len(part) // settings.batch_size)
+        self.steps_per_epoch = len(part) // settings.batch_size
         self.total_steps = settings.epochs * self.steps_per_epoch
         self.network = network.to(self.device)
         if settings.channels_last:
@@ -208,31 +208,6 @@ class Training:
         if self._average is not None:
             self.network.load_state_dict(self._average)
         return self.network
-
-    def _check(self, network: nn.Module, part: Part) -> None:
-        settings = self.settings
-        images = int(len(part) * (1 - self._method.held_out_share))
-        if images < settings.batch_size:
-            raise SettingsError(
-                "training.batch_size",
-                f"must be at most {images}, the images to train on of {self._data.name}",
-                came=f"{settings.batch_size} came",
-            )
-        share = self.processes.rows(settings.batch_size)
-        if (share.stop - share.start) % settings.accumulation:
-            raise SettingsError(
-                "training.accumulation",
-                f"must divide {share.stop - share.start}, the images of a process in a step",
-                came=f"{settings.accumulation} came",
-            )
-        if settings.first_resolution < 1 and any(isinstance(layer, PatchEmbed) for layer in network.modules()):
-            raise SettingsError(
-                "training.first_resolution",
-                "must be 1 for a transformer, whose positions are those of one resolution",
-                came=f"{settings.first_resolution} came",
-            )
-        if settings.precision == "fp16" and self.device.type == "cpu":
-            raise SettingsError("training.precision", "must be fp32 or bf16 on a CPU", came="fp16 came")
 
     def _guarded_step(self) -> None:
         try:

@@ -7,7 +7,21 @@ from typing import Any, Self
 
 from hwnas.errors import SettingsError
 
-__all__ = ["Scalars"]
+__all__ = ["Scalars", "summary_writer"]
+
+
+def summary_writer() -> Any:
+    """TensorBoard's class that writes event files. Raises SettingsError where it is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise SettingsError(
+            "training.tensorboard",
+            "must have TensorBoard installed",
+            came="it is not",
+            do="pip install 'hwnas[tensorboard]'",
+        ) from error
+    return SummaryWriter
 
 
 class Scalars:
@@ -23,18 +37,8 @@ class Scalars:
 
     def __init__(self, folder: Path | None, first_step: int) -> None:
         self._writer: Any = None
-        if folder is None:
-            return
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise SettingsError(
-                "training.tensorboard",
-                "must have TensorBoard installed",
-                came="it is not",
-                do="pip install 'hwnas[tensorboard]'",
-            ) from error
-        self._writer = SummaryWriter(str(folder), purge_step=first_step + 1)
+        if folder is not None:
+            self._writer = summary_writer()(str(folder), purge_step=first_step + 1)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Adds one point to each curve."""

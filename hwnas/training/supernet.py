@@ -3,20 +3,22 @@
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
+from hwnas.errors import SpaceError
 from hwnas.progress import OnProgress, silent
 from hwnas.spaces import SearchSpace, SuperNet
 from hwnas.training.checkpoint import check_identity, read_checkpoint
-from hwnas.training.data import ImageData
-from hwnas.training.distributed import Processes, joined, own_device
+from hwnas.training.data import ImageData, split_part
+from hwnas.training.distributed import Processes, joined, launched_processes, own_device
 from hwnas.training.engine import Training
 from hwnas.training.methods import TrainingMethod, make_method
+from hwnas.training.preconditions import check_settings
 from hwnas.training.settings import TrainingSettings
 
-__all__ = ["load_supernet", "supernet_training", "train_supernet"]
+__all__ = ["check_trainable", "load_supernet", "supernet_training", "train_supernet"]
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +51,7 @@ def train_supernet(
     Raises:
         RunError: the checkpoint is of another space, data or settings.
         SettingsError: a batch larger than the data, and what else the settings cannot do here.
-        SpaceError: the space does not allow the method.
+        SpaceError: the space does not allow the method, or makes no SuperNet.
         TrainingError: the loss is not a number any more (the checkpoint is the last good one), the memory does not
             suffice, or another process has ended.
         StoredFileError: the checkpoint is broken or could not be written.
@@ -69,10 +71,7 @@ def train_supernet(
                     training.steps_done,
                 )
         training.run(checkpoint, on_progress=on_progress)
-    supernet = training.trained()
-    if not isinstance(supernet, SuperNet):
-        raise TypeError(f"the space {space.name} must make a SuperNet, but it makes {type(supernet).__name__}")
-    return supernet
+    return cast("SuperNet", training.trained())
 
 
 def supernet_training(
@@ -86,19 +85,50 @@ def supernet_training(
     processes: Processes | None = None,
 ) -> Training:
     """The training of a new supernet of `space`; arguments as for `train_supernet`."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        supernet = space.supernet()
+    method = method or make_method(settings.method, space, options=settings.method_options)
     return Training(
-        supernet,
+        _new_supernet(space, method, seed),
         data,
         settings,
-        method or make_method(settings.method, space, options=settings.method_options),
+        method,
         identity=space.identity(),
         seed=seed,
         device=device,
         processes=processes,
     )
+
+
+def check_trainable(
+    space: SearchSpace,
+    data: ImageData,
+    settings: TrainingSettings,
+    *,
+    method: TrainingMethod,
+    device: torch.device | str,
+) -> None:
+    """Refuses within seconds what `train_supernet` with these arguments would refuse.
+
+    Raises:
+        SettingsError, SpaceError, DataError: as `train_supernet`.
+    """
+    part = data.train
+    if method.held_out_share > 0:
+        part, _ = split_part(part, method.held_out_share, 0)
+    supernet = _new_supernet(space, method, 0)
+    check_settings(settings, part, network=supernet, device=torch.device(device), processes=launched_processes())
+
+
+def _new_supernet(space: SearchSpace, method: TrainingMethod, seed: int) -> SuperNet:
+    """A supernet that `method` can train. Raises SpaceError."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        supernet: object = space.supernet()
+    if not isinstance(supernet, SuperNet):
+        raise SpaceError(
+            f"The space {space.name}", "must make a SuperNet", came=f"it makes an object of {type(supernet).__name__}"
+        )
+    method.check(supernet, torch.zeros(1, *space.input_shape))
+    return supernet
 
 
 def load_supernet(space: SearchSpace, path: Path, *, trained_by: Mapping[str, Any] | None = None) -> SuperNet:

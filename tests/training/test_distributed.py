@@ -12,7 +12,7 @@ from torch import multiprocessing
 
 from hwnas.errors import SettingsError, TrainingError
 from hwnas.training import TrainingSettings, own_device, supernet_training
-from hwnas.training.distributed import Processes, is_first_process, joined, launched
+from hwnas.training.distributed import Processes, is_first_process, joined, launched, launched_processes
 
 SETTINGS = TrainingSettings(epochs=1, batch_size=20, learning_rate=0.05, warmup_epochs=0.0)
 
@@ -22,9 +22,17 @@ def test_alone_nothing_is_joined(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     assert not launched()
     assert is_first_process()
+    assert launched_processes() == Processes(0, 1)
     with joined(torch.device("cpu")) as processes:
         assert processes == Processes(0, 1)
         assert processes.all_reduce(torch.ones(2)).tolist() == [1, 1]
+
+
+def test_those_that_torchrun_has_started_are_known_before_they_are_joined(monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert launched_processes() == Processes(1, 2)
+    assert not is_first_process()
 
 
 def test_each_process_has_its_share_of_a_batch():

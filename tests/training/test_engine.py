@@ -156,12 +156,6 @@ def test_fp16_wants_a_gpu(data):
         trained(data, replace(SETTINGS, precision="fp16"))
 
 
-def test_images_cannot_grow_for_a_transformer(data):
-    space = VisionTransformer((1, 8, 8), 10, embed_dim=48, depth=4, head_dim=16)
-    with pytest.raises(SettingsError, match="first_resolution must be 1 for a transformer"):
-        supernet_training(space, data, replace(SETTINGS, first_resolution=0.5))
-
-
 def test_given_images_are_trained_on(data):
     other = Part(255 - data.train.images_NCHW, data.train.labels_N)
     assert not torch.equal(

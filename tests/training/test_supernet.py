@@ -6,17 +6,21 @@ import re
 import pytest
 import torch
 
-from hwnas.errors import RunError, SettingsError, StoredFileError, TrainingError
+from hwnas.errors import RunError, SettingsError, SpaceError, StoredFileError, TrainingError
 from hwnas.spaces import MobileNetV3
+from hwnas.testing import ToySpace
 from hwnas.training import (
     METHODS,
     Training,
     TrainingSettings,
+    check_trainable,
     load_supernet,
+    make_method,
     supernet_training,
     train_supernet,
     training_identity,
 )
+from hwnas.training.methods import Differentiable, SinglePath
 
 SETTINGS = TrainingSettings(epochs=3, batch_size=20)
 
@@ -126,9 +130,53 @@ def test_a_loss_that_is_not_a_number_stops_at_the_last_good_checkpoint(space, da
     assert checkpoint.read_bytes() == written
 
 
-def test_a_batch_larger_than_the_data_is_refused(space, data):
+def test_a_batch_larger_than_the_images_that_are_left_is_refused(space, data):
     with pytest.raises(SettingsError, match="at most 60"):
         supernet_training(space, data, TrainingSettings(batch_size=61))
+    method = Differentiable(space, latency_weight=0.0)
+    left = supernet_training(space, data, SETTINGS, method).steps_per_epoch * SETTINGS.batch_size
+    assert left == 40
+    with pytest.raises(SettingsError, match=r"batch_size must be at most 4\d, the images to train on"):
+        supernet_training(space, data, TrainingSettings(batch_size=55), method)
+
+
+@pytest.mark.parametrize(
+    ("settings", "method", "message"),
+    [
+        (TrainingSettings(batch_size=61), "sandwich", "batch_size must be at most 60"),
+        (TrainingSettings(batch_size=55), "differentiable", r"batch_size must be at most 4\d"),
+        (TrainingSettings(batch_size=20, precision="fp16"), "sandwich", "precision must be fp32 or bf16"),
+    ],
+)
+def test_what_cannot_be_trained_is_known_beforehand(space, data, settings, method, message):
+    costs = [0.1] * len(space.all_operators())
+    made = make_method(method, space, cost_ms=costs if method == "differentiable" else None)
+    check_trainable(space, data, SETTINGS, method=made, device="cpu")
+    with pytest.raises(SettingsError, match=message):
+        check_trainable(space, data, settings, method=made, device="cpu")
+
+
+def test_a_differentiable_training_of_a_space_that_cannot_be_mixed_is_refused_beforehand(data):
+    space = ToySpace((1, 8, 8), 10)
+    check_trainable(space, data, SETTINGS, method=SinglePath(space), device="cpu")
+    with pytest.raises(SpaceError, match="must write `mix`"):
+        check_trainable(space, data, SETTINGS, method=Differentiable(space, latency_weight=0.0), device="cpu")
+
+
+def test_a_space_that_makes_no_supernet_is_refused_before_it_is_trained(data):
+    class Unfinished(ToySpace):
+        def supernet(self):
+            return self.build(self.largest())
+
+    space = Unfinished((1, 8, 8), 10)
+    with pytest.raises(SpaceError, match="toy must make a SuperNet, but it makes an object of Sequential"):
+        supernet_training(space, data, SETTINGS, SinglePath(space))
+
+
+def test_checking_leaves_the_callers_random_numbers_alone(space, data):
+    before = torch.get_rng_state()
+    check_trainable(space, data, SETTINGS, method=SinglePath(space), device="cpu")
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_the_moving_average_is_what_is_kept(space, data, tmp_path):

@@ -87,6 +87,15 @@ class Differentiable(TrainingMethod):
         )
         self._steps = 0
 
+    @torch.no_grad()
+    def check(self, network: Any, x_BCHW: Tensor) -> None:
+        """Mixes all options once, and their latencies. Raises SpaceError where the space does not allow it."""
+        weights = [logit.softmax(0) for logit in self.logits]
+        network.eval().mix(weights)
+        network(x_BCHW)
+        if self._latency_weight > 0:
+            self._latency_factor(weights)
+
     def step(self, network: Any, step: Step) -> Trained:
         """Weights, on the labels, with freshly drawn mixtures."""
         with torch.no_grad():

@@ -83,6 +83,9 @@ class TrainingMethod(ABC):
             step: the batch, and how to pass it through.
         """
 
+    def check(self, network: Any, x_BCHW: Tensor) -> None:  # noqa: B027
+        """Called before a training, with an image: raises SpaceError where the method cannot train `network`."""
+
     def prepare(self, network: Any, progress: float) -> bool:  # noqa: ARG002
         """Called before each step: may move weights about in `network`; True where it did, so that momenta are dropped."""
         return False

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from hwnas.errors import SettingsError, SpaceError
+from hwnas.spaces import SearchSpace
 from hwnas.testing import ToySpace
 from hwnas.training.methods import Differentiable
 
@@ -86,6 +87,16 @@ def test_a_supernet_that_cannot_be_mixed_is_refused():
     space = ToySpace()
     with pytest.raises(SpaceError, match="must write `mix`"):
         Differentiable(space, latency_weight=0.0).step(space.supernet(), Nowhere())
+    with pytest.raises(SpaceError, match="must write `mix`"):
+        Differentiable(space, latency_weight=0.0).check(space.supernet(), torch.zeros(1, *space.input_shape))
+
+
+def test_a_space_whose_latency_cannot_be_weighed_is_refused(space, network, monkeypatch):
+    images = torch.zeros(1, *space.input_shape)
+    monkeypatch.setattr(type(space), "expected_cost", SearchSpace.expected_cost)
+    Differentiable(space, latency_weight=0.0).check(network, images)
+    with pytest.raises(SpaceError, match="must write `expected_cost`"):
+        Differentiable(space, cost_ms=costs(space)).check(network, images)
 
 
 class Nowhere:

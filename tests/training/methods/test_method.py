@@ -60,3 +60,4 @@ def test_one_that_keeps_nothing_writes_nothing_else():
     method.load_state_dict({})
     method.to(torch.device("cpu"))
     method.finish(nn.Linear(1, 1), step())
+    method.check(nn.Linear(1, 1), step().x_BCHW)
