@@ -14,9 +14,9 @@ from hwnas.files import first_difference, read_json_lines, write_text
 from hwnas.front import ParetoFront
 from hwnas.spaces import SearchSpace, make_space
 from hwnas.strategies import EVALUATIONS_SCHEMA
-from hwnas.training import ImageData, load_data, split_dataset
+from hwnas.training import ImageData, launched, load_data, split_dataset
 
-__all__ = ["DataSource", "RunFolder", "as_image_data", "open_run"]
+__all__ = ["DataSource", "RunFolder", "as_image_data", "open_run", "require_one_process"]
 
 DataSource = str | ImageData | Dataset[Any] | Sequence[Dataset[Any]]
 """What may stand for data in Python: a name, ImageData, or one, two or three torch data sets."""
@@ -215,6 +215,17 @@ def as_image_data(data: DataSource | None, seed: int) -> ImageData | None:
             "data", "must be an object here", came=f"the name {data!r} came", do="The run knows its own data"
         )
     return split_dataset(data, seed=seed)
+
+
+def require_one_process(verb: str) -> None:
+    """Raises SettingsError where torchrun has started several processes: only training shares its work among them."""
+    if launched():
+        raise SettingsError(
+            f"hwnas {verb}",
+            "must run in one process",
+            came="torchrun has started several",
+            do=f"Train first, torchrun --nproc-per-node N -m hwnas train RUN, then {verb} in one process",
+        )
 
 
 def _chosen(settings: RunSettings, names: Sequence[str]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def test_what_results_follow_from_may_not_change(tmp_path: Path) -> None:
     evaluated(tmp_path)
     with pytest.raises(RunError, match="must be of data = 'cifar10', but its results are of 'digits'"):
         folder_of(tmp_path, data="cifar10").begin()
-    with pytest.raises(RunError, match="must be of bounds.macs = 5, but its results are of None"):
+    with pytest.raises(RunError, match=r"must be of bounds\.macs = 5, but its results are of None"):
         folder_of(tmp_path, data="digits", bounds={"macs": 5}).begin()
     assert open_run(tmp_path).settings.data == "digits"
 

@@ -229,6 +229,22 @@ def test_values_out_of_range_are_refused(setting: dict[str, object], said: str, 
         search(output=tmp_path / "run", tables=tmp_path / "t", **{**SETTINGS, **setting})
 
 
+@pytest.mark.parametrize(
+    ("training", "said"),
+    [
+        ({"precision": "fp16"}, "must be fp32 or bf16 on a CPU"),
+        ({"method": "differentiable", "batch_size": 1000}, "at most 864, the images to train on"),
+    ],
+)
+def test_what_a_training_would_refuse_is_refused_before_anything_is_measured(
+    training: dict[str, object], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SettingsError, match=said):
+        search(output=tmp_path / "run", tables=tmp_path / "t", **{**SETTINGS, "training": training})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_objects_from_python(tables: Path, tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (60, 1, 8, 8), generator=generator, dtype=torch.uint8)
