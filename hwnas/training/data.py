@@ -67,6 +67,7 @@ class ImageData:
         class_names: the name of each class.
         mean, std: of each channel of the train part, on the scale of `scaled`.
         flips: whether a mirrored image is still of its class.
+        validation_copies: how often the validation part holds its images: first each as it is, then each moved.
     """
 
     name: str
@@ -77,6 +78,7 @@ class ImageData:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     flips: bool
+    validation_copies: int = 1
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -92,6 +94,12 @@ class ImageData:
             for tensor in (part.images_NCHW, part.labels_N):
                 found.update(tensor.contiguous().numpy().tobytes())
         return found.hexdigest()[:16]
+
+    @property
+    def train_and_validation(self) -> Part:
+        """The images of both parts, each once."""
+        distinct = len(self.validation) // self.validation_copies
+        return Part.join(self.train, self.validation.select(range(distinct)))
 
     @property
     def num_classes(self) -> int:

@@ -1,5 +1,7 @@
 """Image data from Python, its splits, normalisation and augmentation."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -27,6 +29,14 @@ def test_split_keeps_every_image_once_and_every_class_on_either_side() -> None:
     assert torch.bincount(held.labels_N).tolist() == [2] * 5
     together = torch.cat([rest.images_NCHW, held.images_NCHW]).flatten(1)
     assert {tuple(row) for row in together.tolist()} == {tuple(row) for row in whole.images_NCHW.flatten(1).tolist()}
+
+
+def test_train_and_validation_part_together_hold_each_image_once(data: ImageData) -> None:
+    both = data.train_and_validation
+    assert torch.equal(both.images_NCHW, torch.cat([data.train.images_NCHW, data.validation.images_NCHW]))
+    assert torch.equal(both.labels_N, torch.cat([data.train.labels_N, data.validation.labels_N]))
+    again = replace(data, validation=Part.join(data.validation, data.validation), validation_copies=2)
+    assert torch.equal(again.train_and_validation.images_NCHW, both.images_NCHW)
 
 
 def test_split_follows_its_seed() -> None:
