@@ -3,7 +3,8 @@
 Speeds are compared within one run only, in turns, since machines differ and are shared. Each method is timed against the
 forward and backward passes that its step consists of, each by a plain network of its own that was built for the
 architecture (Once-for-All's cost model: a step costs what its sub-networks cost), and against a plain network of the
-size of the largest. Each method is measured in a process of its own, so that its peak memory is its own.
+size of the largest. A method is measured late in its training, when all of its phases have begun; its peak memory is its
+own, since each has a process of its own.
 
 Example: python tools/benchmark_supernet.py --space mobilenetv3 --input-shape 3x32x32 --json supernet.json
 """
@@ -11,13 +12,14 @@ Example: python tools/benchmark_supernet.py --space mobilenetv3 --input-shape 3x
 import argparse
 import contextlib
 import json
+import math
 import multiprocessing
 import platform
 import resource
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,6 +46,8 @@ from hwnas.training.evaluate import evaluation_batch_size
 from hwnas.training.methods import Plain
 
 STEPS_FOR_MEMORY: Final = 5
+PROGRESS: Final = 0.95
+"""The part of its training that a method has behind it when it is measured."""
 
 
 @dataclass(frozen=True)
@@ -105,24 +109,37 @@ def training(setting: Setting, name: str) -> dict[str, Any]:
     space = setting.space
     cost_ms = [0.01] * len(space.all_operators()) if weighs_latency(name) else None
     method = make_method(name, space, cost_ms=cost_ms)
+    period = getattr(method, "every", 1)
+    epochs = math.ceil((STEPS_FOR_MEMORY + period * setting.rounds) / (1 - PROGRESS))
+    settings = replace(setting.training, epochs=epochs)
     before = peak_memory_mib(setting.device)
-    whole = supernet_training(space, setting.data, setting.training, method, device=setting.device)
+    whole = supernet_training(space, setting.data, settings, method, device=setting.device)
+    whole.steps_done = int(PROGRESS * whole.total_steps)
     for _ in range(STEPS_FOR_MEMORY):
         whole.run_step()
     memory = peak_memory_mib(setting.device)
     passed = note_passes(whole.network)
+    taught = getattr(method, "teacher", None) is not None
     plain = Training(space.build(space.largest()), setting.data, setting.training, Plain(), device=setting.device)
     plain.run_step()
+
+    def steps() -> None:
+        for _ in range(period):
+            whole.run_step()
+
     times: dict[str, list[float]] = {"step": [], "passes": [], "plain": []}
     for _ in range(setting.rounds):
         passed.clear()
-        times["step"].append(seconds(whole.run_step, setting.device))
+        times["step"].append(seconds(steps, setting.device) / period)
         if passed:
-            times["passes"].append(sum(pass_seconds(setting, one) for one in passed))
+            times["passes"].append(
+                sum(pass_seconds(setting, one) for one in passed) + taught * teacher_seconds(setting)
+            )
         times["plain"].append(seconds(plain.run_step, setting.device))
     images = setting.training.batch_size
     found = {
-        "passes_a_step": len(passed) or 1,
+        "progress": PROGRESS,
+        "passes_a_step": (len(passed) or 1) + taught,
         "images_a_second": images / float(np.median(times["step"])),
         "plain_largest_images_a_second": images / float(np.median(times["plain"])),
         "peak_memory_mib": memory,
@@ -145,6 +162,19 @@ def pass_seconds(setting: Setting, architecture: Architecture) -> float:
         with autocast(setting):
             logits_BK = network(x_BCHW)
         nn.functional.cross_entropy(logits_BK.float(), labels_B).backward()  # type: ignore[no-untyped-call]
+
+    once()
+    return seconds(once, setting.device)
+
+
+def teacher_seconds(setting: Setting) -> float:
+    """One forward pass of the largest network without gradients."""
+    network = prepared(setting, setting.space.build(setting.space.largest())).eval()
+    x_BCHW, _ = batch(setting)
+
+    def once() -> None:
+        with torch.no_grad(), autocast(setting):
+            network(x_BCHW)
 
     once()
     return seconds(once, setting.device)

@@ -20,6 +20,8 @@ from hwnas.errors import SettingsError, TrainingError
 __all__ = ["Processes", "is_first_process", "joined", "launched", "launched_processes", "own_device"]
 
 TIMEOUT: Final = timedelta(minutes=10)
+LOST: Final = ("closed by peer", "Connection reset", "Broken pipe")
+"""What gloo says where another process has ended."""
 
 
 @dataclass(frozen=True)
@@ -65,18 +67,27 @@ class Processes:
             position += gradient.numel()
 
     def all_reduce(self, value: Tensor) -> Tensor:
-        """The sum of `value` over all processes, in place. Raises TrainingError where another process has ended."""
+        """The sum of `value` over all processes, in place."""
         if self.count > 1:
-            try:
-                torch.distributed.all_reduce(value)
-            except RuntimeError as error:
-                raise TrainingError(
-                    f"Process {self.rank} of {self.count}",
-                    "must hear from the others",
-                    came=f"one has ended: {str(error).strip().splitlines()[0]}",
-                    do="See the error of the process that ended first; run again to go on from the last checkpoint",
-                ) from error
+            torch.distributed.all_reduce(value)
         return value
+
+    @contextlib.contextmanager
+    def hearing(self) -> Iterator[None]:
+        """Within, it is a TrainingError if another process has ended; other errors stay what they are."""
+        try:
+            yield
+        except RuntimeError as error:
+            said = str(error)
+            lost = isinstance(error, torch.distributed.DistError) or any(words in said for words in LOST)
+            if self.count == 1 or not lost:
+                raise
+            raise TrainingError(
+                f"Process {self.rank} of {self.count}",
+                "must hear from the others",
+                came=f"one has ended: {said.strip().splitlines()[0]}",
+                do="See the error of the process that ended first; run again to go on from the last checkpoint",
+            ) from error
 
 
 def launched() -> bool:

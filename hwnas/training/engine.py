@@ -26,6 +26,8 @@ from hwnas.training.checkpoint import check_identity, read_checkpoint, training_
 from hwnas.training.data import ImageData, Part, split_part
 from hwnas.training.distributed import Processes
 from hwnas.training.methods import Step, TrainingMethod
+from hwnas.training.metrics import EpochMetrics
+from hwnas.training.optimizers import make_optimizer
 from hwnas.training.preconditions import check_settings
 from hwnas.training.scalars import Scalars
 from hwnas.training.settings import TrainingSettings
@@ -97,9 +99,9 @@ class Training:
         method.to(self.device)
         self._optimizer = make_optimizer(self.network, settings)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "fp16")
-        self._average = copy.deepcopy(self.network.state_dict()) if settings.ema_decay else None
+        self._average = self._new_average()
         self._identity = {**(identity or {}), **training_identity(data, settings, seed)}
-        self._seen = _Seen(self.device)
+        self._metrics = EpochMetrics(self.device)
         if settings.compile:
             _compile(self.network)
 
@@ -125,8 +127,8 @@ class Training:
             on_progress: told of loss and accuracy.
 
         Raises:
-            TrainingError: the loss is no number any more (the checkpoint is the last good one), the memory does not
-                suffice, or another process has ended.
+            TrainingError: the loss or a weight is no number any more (the checkpoint is the last good one), the memory
+                does not suffice, or another process has ended.
             StoredFileError: the checkpoint could not be written.
         """
         end = self.total_steps if until is None else min(until, self.total_steps)
@@ -145,9 +147,11 @@ class Training:
                     note = f"epoch {self.epoch + (not ended)}/{self.settings.epochs}, loss {loss:.3f}, {accuracy:.1%}"
                     if first:
                         on_progress(stage, self.steps_done, self.total_steps, note)
-                if checkpoint is not None and first and (ended or now - saved > pause):
+                if ended or (checkpoint is not None and first and now - saved > pause):
                     self._check_loss()
-                    self.save(checkpoint)
+                    self._check_weights()
+                    if checkpoint is not None and first:
+                        self.save(checkpoint)
                     saved = time.monotonic()
                     pause = max(CHECKPOINT_SECONDS, (saved - now) / CHECKPOINT_SHARE)
 
@@ -160,6 +164,7 @@ class Training:
         self.network.train()
         if self._method.prepare(self.network, progress):
             self._optimizer.state.clear()
+            self._average = self._new_average()
         for group in self._optimizer.param_groups:
             group["lr"] = self.settings.learning_rate_at(self.steps_done / self.steps_per_epoch)
         batch_size = self.settings.batch_size
@@ -170,7 +175,7 @@ class Training:
         for x_bCHW, target_bK in zip(x_BCHW.chunk(parts), target_BK.chunk(parts), strict=True):
             step = self._step(x_bCHW, target_bK, progress, seed)
             trained = self._method.step(self.network, step)
-            self._seen.add(trained.loss, trained.logits_BK, target_bK)
+            self._metrics.add(trained.loss, trained.logits_BK, target_bK)
         self._update()
         self._method.finish(self.network, step)
         self.steps_done += 1
@@ -185,7 +190,7 @@ class Training:
             "optimizer": self._optimizer.state_dict(),
             "scaler": self._scaler.state_dict(),
             "method": self._method.state_dict(),
-            "seen": self._seen.state_dict(),
+            "seen": self._metrics.state_dict(),
         }
         write_checkpoint(path, self._identity, state)
 
@@ -200,7 +205,7 @@ class Training:
         self._optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
         self._method.load_state_dict(state["method"])
-        self._seen.load_state_dict(state["seen"])
+        self._metrics.load_state_dict(state["seen"])
         self.steps_done = state["steps_done"]
 
     def trained(self) -> nn.Module:
@@ -211,7 +216,8 @@ class Training:
 
     def _guarded_step(self) -> None:
         try:
-            self.run_step()
+            with self.processes.hearing():
+                self.run_step()
         except (torch.OutOfMemoryError, RuntimeError) as error:
             said = str(error)
             full = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in said
@@ -227,7 +233,7 @@ class Training:
             ) from error
 
     def _tell(self, scalars: Scalars) -> tuple[float, float]:
-        loss, accuracy = self._check_loss(), self._seen.accuracy()
+        loss, accuracy = self._check_loss(), self._metrics.accuracy()
         if self.steps_done % self.steps_per_epoch == 0:
             scalars.write(
                 self.steps_done,
@@ -238,19 +244,27 @@ class Training:
                     **self._method.notes(),
                 },
             )
-            self._seen.start()
+            self._metrics.start()
         return loss, accuracy
 
     def _check_loss(self) -> float:
-        loss = self._seen.loss()
+        loss = self._metrics.loss()
         if not math.isfinite(loss):
-            raise TrainingError(
-                f"Training, epoch {(self.steps_done - 1) // self.steps_per_epoch + 1}, step {self.steps_done}",
-                "must have a finite loss",
-                came=f"it is {loss}; the last checkpoint is kept",
-                do="Lower training.learning_rate, or set training.clip_norm = 1.0",
-            )
+            raise self._diverged("must have a finite loss", f"it is {loss}")
         return loss
+
+    def _check_weights(self) -> None:
+        values = [value for value in self.network.state_dict().values() if value.is_floating_point()]
+        if not torch.stack([value.isfinite().all() for value in values]).all():
+            raise self._diverged("must have finite weights", "some are infinite or NaN")
+
+    def _diverged(self, must: str, came: str) -> TrainingError:
+        return TrainingError(
+            f"Training, epoch {(self.steps_done - 1) // self.steps_per_epoch + 1}, step {self.steps_done}",
+            must,
+            came=f"{came}; the last checkpoint is kept",
+            do="Lower training.learning_rate, or set training.clip_norm = 1.0",
+        )
 
     def _step(self, x_BCHW: Tensor, target_BK: Tensor, progress: float, seed: int) -> Step:
         return Step(
@@ -288,6 +302,9 @@ class Training:
         labels_B = own.labels_N.to(self.device)
         return targets(x_BCHW, labels_B, self.settings, num_classes=self._data.num_classes, generator=generator)
 
+    def _new_average(self) -> dict[str, Tensor] | None:
+        return copy.deepcopy(self.network.state_dict()) if self.settings.ema_decay else None
+
     def _order(self, count: int, epoch: int) -> Tensor:
         return torch.randperm(count, generator=torch.Generator().manual_seed(_seed(self.seed, epoch)))
 
@@ -313,54 +330,6 @@ class Training:
                     self._average[name].lerp_(value, 1 - decay)
                 else:
                     self._average[name].copy_(value)
-
-
-class _Seen:
-    """Loss and accuracy over the steps since the beginning of the epoch; read out only when asked, since that waits."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._sums = torch.zeros(3, device=device, dtype=torch.float64)  # loss, right, images
-
-    def start(self) -> None:
-        self._sums.zero_()
-
-    def add(self, loss: Tensor, logits_BK: Tensor, target_BK: Tensor) -> None:
-        right = (logits_BK.argmax(1) == target_BK.argmax(1)).sum()
-        self._sums += torch.stack([loss * len(target_BK), right, torch.full_like(right, len(target_BK))]).double()
-
-    def loss(self) -> float:
-        total, _, images = self._sums.tolist()
-        return total / images if images else 0.0
-
-    def accuracy(self) -> float:
-        _, right, images = self._sums.tolist()
-        return right / images if images else 0.0
-
-    def state_dict(self) -> dict[str, Tensor]:
-        return {"sums": self._sums}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        self._sums.copy_(state["sums"])
-
-
-def make_optimizer(network: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
-    """The optimizer of the settings over all parameters of `network`."""
-    groups = parameter_groups(network, settings.weight_decay)
-    if settings.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(settings.momentum, 0.999))
-    return torch.optim.SGD(
-        groups, lr=settings.learning_rate, momentum=settings.momentum, nesterov=settings.momentum > 0
-    )
-
-
-def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """The parameters of `network`: weights of two or more dimensions decay; biases, norms and positions do not."""
-    named = dict(network.named_parameters())
-    decayed = {name for name, parameter in named.items() if parameter.ndim > 1 and name.endswith("weight")}
-    return [
-        {"params": [named[name] for name in named if name in decayed], "weight_decay": weight_decay},
-        {"params": [named[name] for name in named if name not in decayed], "weight_decay": 0.0},
-    ]
 
 
 def _seed(*numbers: int) -> int:

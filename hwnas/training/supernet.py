@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import torch
 
-from hwnas.errors import SpaceError
+from hwnas.errors import RunError, SpaceError
 from hwnas.progress import OnProgress, silent
 from hwnas.spaces import SearchSpace, SuperNet
 from hwnas.training.checkpoint import check_identity, read_checkpoint
@@ -132,7 +132,7 @@ def _new_supernet(space: SearchSpace, method: TrainingMethod, seed: int) -> Supe
 
 
 def load_supernet(space: SearchSpace, path: Path, *, trained_by: Mapping[str, Any] | None = None) -> SuperNet:
-    """The supernet of `space` at `path`, on the CPU.
+    """The trained supernet of `space` at `path`, on the CPU.
 
     Args:
         space: whose supernet.
@@ -140,11 +140,18 @@ def load_supernet(space: SearchSpace, path: Path, *, trained_by: Mapping[str, An
         trained_by: what it must have been trained by, as `training_identity` says it; None: anything.
 
     Raises:
-        RunError: it is of something else.
+        RunError: it is of something else, or its training has not ended.
         StoredFileError: it is not there, or broken.
     """
     state: Mapping[str, Any] = read_checkpoint(path)
     check_identity(path, state["identity"], {**space.identity(), **(trained_by or {})})
+    if state["steps_done"] < state["steps"]:
+        raise RunError(
+            f"Checkpoint {path}",
+            f"must have all {state['steps']} steps",
+            came=f"it has {state['steps_done']}",
+            do="Go on with it: hwnas train RUN",
+        )
     supernet = space.supernet()
     supernet.load_state_dict(state["network"] if state["average"] is None else state["average"])
     return supernet

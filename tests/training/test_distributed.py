@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -72,26 +73,65 @@ def test_two_processes_are_as_one_on_the_same_batches(space, data, tmp_path, met
     assert moved > 100
 
 
-def test_another_process_that_has_ended_is_an_error(monkeypatch):
-    def broken(value):
-        raise RuntimeError("[gloo] Connection closed by peer [127.0.0.1]:1234\nmore")
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("[gloo] Connection closed by peer [127.0.0.1]:1234\nmore"),
+        RuntimeError("[gloo] Read error [127.0.0.1]:1234: Connection reset by peer"),
+        torch.distributed.DistError("[nccl] remote process exited"),
+    ],
+)
+def test_another_process_that_has_ended_is_an_error(error):
+    with (
+        pytest.raises(TrainingError, match=r"Process 1 of 2 must hear from the others, but one has ended: \[\w+\]"),
+        Processes(1, 2).hearing(),
+    ):
+        raise error
+    with pytest.raises(RuntimeError), Processes().hearing():
+        raise error
 
-    monkeypatch.setattr(torch.distributed, "all_reduce", broken)
-    with pytest.raises(TrainingError, match=r"Process 1 of 2 must hear from the others, but one has ended: \[gloo\]"):
-        Processes(1, 2).all_reduce(torch.ones(1))
+
+def test_other_errors_beside_other_processes_stay_what_they_are():
+    with pytest.raises(RuntimeError, match="mat1 and mat2"), Processes(1, 2).hearing():
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+
+def train_until_one_ends(rank, folder, space, data):
+    torch.set_num_threads(1)
+    os.environ.update(MASTER_ADDR="127.0.0.1", RANK=str(rank), WORLD_SIZE="2")
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    with joined(torch.device("cpu")) as processes:
+        training = supernet_training(space, data, SETTINGS, processes=processes)
+        training.run(until=1)
+        if rank == 1:  # in the middle of a forward pass
+            training.network.slots[2].register_forward_hook(lambda *of: os._exit(0))
+        try:
+            training.run()
+        except TrainingError as error:
+            Path(folder, "error").write_text(str(error))
+    os._exit(0)  # the group cannot be left any more
+
+
+def test_a_process_that_ends_in_the_middle_of_a_pass_is_told_of_by_the_others(space, data, tmp_path):
+    multiprocessing.spawn(train_until_one_ends, (str(tmp_path), space, data), nprocs=2)
+    assert "Process 0 of 2 must hear from the others, but one has ended" in (tmp_path / "error").read_text()
 
 
 SCRIPT = """
-    import os, sys
+    import sys
     import torch
+    from hwnas.spaces import MobileNetV3
+    from hwnas.training import TrainingSettings, load_data, supernet_training
     from hwnas.training.distributed import joined
 
     torch.set_num_threads(1)
+    data = load_data("digits")
+    space = MobileNetV3(data.input_shape, data.num_classes, width_mult=0.1)
     with joined(torch.device("cpu")) as processes:
-        for step in range(1_000_000):
-            if processes.rank == 1 and step == 3:
-                sys.exit("process 1 has had enough")
-            processes.all_reduce(torch.ones(10))
+        training = supernet_training(space, data, TrainingSettings(batch_size=20), processes=processes)
+        if processes.rank == 1:
+            training.network.slots[2].register_forward_hook(lambda *of: sys.exit("process 1 has had enough"))
+        training.run()
 """
 
 

@@ -1,5 +1,6 @@
 """The training loop: what it is given up for and gone on with, and what its settings do."""
 
+import math
 import os
 import signal
 import subprocess
@@ -14,10 +15,8 @@ from torch import nn
 
 from hwnas.errors import SettingsError, TrainingError
 from hwnas.layers import Elastic
-from hwnas.spaces import VisionTransformer
 from hwnas.training import METHODS, Part, Training, TrainingSettings, load_data, make_method, supernet_training
-from hwnas.training.engine import make_optimizer, parameter_groups
-from hwnas.training.methods import Plain
+from hwnas.training.methods import Plain, ProgressiveShrinking
 
 SETTINGS = TrainingSettings(epochs=3, batch_size=20)
 FULL = replace(
@@ -52,7 +51,7 @@ def method_for(name, space):
 
 @pytest.mark.parametrize(
     ("settings", "method"),
-    [(SETTINGS, name) for name in METHODS] + [(FULL, "sandwich")],
+    [(SETTINGS, "sandwich")] + [(FULL, name) for name in METHODS],
 )
 def test_stopped_anywhere_and_gone_on_with_is_bit_for_bit_the_same(space, data, tmp_path, settings, method):
     def make():
@@ -71,6 +70,18 @@ def test_stopped_anywhere_and_gone_on_with_is_bit_for_bit_the_same(space, data, 
     last.load(tmp_path / "part.pt")
     last.run()
     assert_same(whole, last)
+
+
+def test_where_channels_were_sorted_the_moving_average_begins_anew(space, data):
+    settings = replace(SETTINGS, ema_decay=0.9, learning_rate=1e-9)
+    training = supernet_training(space, data, settings, ProgressiveShrinking(space))
+    training.run(until=8)
+    name = "slots.3.widest.project.conv.weight"
+    before = dict(training.network.named_parameters())[name].clone()
+    training.run()
+    assert not torch.allclose(before, dict(training.network.named_parameters())[name], atol=1e-3)
+    for name, parameter in training.network.named_parameters():
+        torch.testing.assert_close(training._average[name], parameter, atol=1e-6, rtol=1e-6, msg=name)
 
 
 SCRIPT = """
@@ -177,6 +188,17 @@ def test_memory_that_does_not_suffice_names_a_batch_size_to_try(data, monkeypatc
         trained(data, SETTINGS)
 
 
+def test_weights_that_are_no_numbers_stop_at_the_last_good_checkpoint(data, tmp_path):
+    checkpoint = tmp_path / "a.pt"
+    training = Training(Linear(), data, SETTINGS, Plain())
+    training.run(checkpoint, until=8)
+    written = checkpoint.read_bytes()
+    training.network.layer.weight.register_hook(lambda gradient: torch.full_like(gradient, math.inf))
+    with pytest.raises(TrainingError, match=r"step 9 must have finite weights.*last checkpoint is kept"):
+        training.run(checkpoint)
+    assert checkpoint.read_bytes() == written
+
+
 def test_other_errors_of_torch_stay_what_they_are(data, monkeypatch):
     def wrong(self, x):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
@@ -221,25 +243,6 @@ def test_elastic_layers_are_compiled_each_by_itself(space, data, monkeypatch):
     compiled.clear()
     plain = Training(Linear(), data, replace(SETTINGS, compile=True), Plain())
     assert compiled == [plain.network]
-
-
-@pytest.mark.parametrize("of", ["convolutions", "transformers"])
-def test_weight_decay_spares_biases_norms_and_positions(space, of):
-    space = space if of == "convolutions" else VisionTransformer((1, 8, 8), 10, embed_dim=48, depth=4, head_dim=16)
-    network = space.build(space.smallest())
-    decayed, spared = parameter_groups(network, 0.5)
-    names = {id(parameter): name.rpartition(".")[2] for name, parameter in network.named_parameters()}
-    assert {names[id(p)] for p in spared["params"] if p.ndim > 1} == ({"position"} if of == "transformers" else set())
-    assert 1 not in {parameter.ndim for parameter in decayed["params"]}
-    assert len(decayed["params"]) + len(spared["params"]) == len(list(network.parameters()))
-    assert (decayed["weight_decay"], spared["weight_decay"]) == (0.5, 0.0)
-
-
-@pytest.mark.parametrize(("name", "kind"), [("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW)])
-def test_optimizers(name, kind):
-    optimizer = make_optimizer(Linear(), replace(SETTINGS, optimizer=name, momentum=0.8))
-    assert type(optimizer) is kind
-    assert optimizer.param_groups[0].get("momentum", optimizer.param_groups[0].get("betas", [None])[0]) == 0.8
 
 
 @pytest.mark.slow

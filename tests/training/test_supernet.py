@@ -112,6 +112,16 @@ def test_a_missing_checkpoint_is_refused(space, tmp_path):
         load_supernet(space, tmp_path / "none.pt")
 
 
+def test_a_training_that_has_not_ended_is_no_supernet(space, data, tmp_path):
+    checkpoint = tmp_path / "supernet.pt"
+    training = supernet_training(space, data, SETTINGS)
+    training.run(checkpoint, until=8)
+    with pytest.raises(RunError, match=r"must have all 9 steps, but it has 8\. Go on with it: hwnas train RUN"):
+        load_supernet(space, checkpoint)
+    training.run(checkpoint)
+    assert same(load_supernet(space, checkpoint), training.trained())
+
+
 def test_a_loss_that_is_not_a_number_stops_at_the_last_good_checkpoint(space, data, tmp_path, monkeypatch):
     checkpoint = tmp_path / "supernet.pt"
     good = supernet_training(space, data, SETTINGS)

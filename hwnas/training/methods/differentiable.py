@@ -79,7 +79,7 @@ class Differentiable(TrainingMethod):
         self._latency_weight = latency_weight
         self._latency_exponent = latency_exponent
         self._warmup_share = warmup_share
-        self._every = every
+        self.every = every
         self._hot, self._cold = hot, cold
         self.logits = nn.ParameterList(torch.zeros(len(variable.options)) for variable in space.variables)
         self._adam = torch.optim.Adam(
@@ -109,7 +109,7 @@ class Differentiable(TrainingMethod):
     def finish(self, network: Any, step: Step) -> None:
         """Now and then the options' logits, on held-out images; the weights' gradients are thrown away."""
         self._steps += 1
-        if step.held_out is None or step.progress < self._warmup_share or self._steps % self._every:
+        if step.held_out is None or step.progress < self._warmup_share or self._steps % self.every:
             return
         x_BCHW, target_BK = step.held_out()
         weights = self._draw(step.progress)

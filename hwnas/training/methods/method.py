@@ -87,7 +87,11 @@ class TrainingMethod(ABC):
         """Called before a training, with an image: raises SpaceError where the method cannot train `network`."""
 
     def prepare(self, network: Any, progress: float) -> bool:  # noqa: ARG002
-        """Called before each step: may move weights about in `network`; True where it did, so that momenta are dropped."""
+        """Called before each step: may move weights about in `network`.
+
+        Returns:
+            Whether it did: momenta are then dropped, and the moving average of the weights begins anew.
+        """
         return False
 
     def finish(self, network: Any, step: Step) -> None:  # noqa: B027

@@ -34,6 +34,9 @@ class ProgressiveShrinking(TrainingMethod):
         paths: random sub-networks whose gradients are averaged in a step.
         distillation: the weight of the largest network's predictions, from 0 to 1; the labels have the rest.
 
+    Attributes:
+        teacher: the largest network as it was; None: before the end of its training, or without distillation.
+
     Raises:
         SettingsError: an option out of range.
     """
@@ -53,7 +56,7 @@ class ProgressiveShrinking(TrainingMethod):
         self._paths = paths
         self._distillation = distillation
         self._openings = _openings(space)
-        self._teacher: nn.Module | None = None
+        self.teacher: nn.Module | None = None
         self._sorted = False
         self._device = torch.device("cpu")
 
@@ -76,8 +79,8 @@ class ProgressiveShrinking(TrainingMethod):
         """Keeps the largest network as teacher at the end of its training, and sorts channels before they are left out."""
         if progress < self._largest_share:
             return False
-        if self._teacher is None and self._distillation > 0:
-            self._teacher = network.subnet(self._space.largest()).eval()
+        if self.teacher is None and self._distillation > 0:
+            self.teacher = network.subnet(self._space.largest()).eval()
         open_kinds = [
             _kind(variable.name)
             for variable, lowest, count in zip(
@@ -96,9 +99,9 @@ class ProgressiveShrinking(TrainingMethod):
     def step(self, network: Any, step: Step) -> Trained:
         """Random sub-networks of the options that are open."""
         soft_BK = None
-        if self._teacher is not None:
+        if self.teacher is not None:
             with torch.no_grad():
-                soft_BK = step.forward(self._teacher).softmax(1)
+                soft_BK = step.forward(self.teacher).softmax(1)
         lowest = self.lowest_options(step.progress)
         fixed = np.array(lowest) == self._space.num_options_V - 1
         paths = 1 if fixed.all() else self._paths
@@ -115,19 +118,19 @@ class ProgressiveShrinking(TrainingMethod):
     def to(self, device: torch.device) -> None:
         """Where the teacher is to be."""
         self._device = device
-        if self._teacher is not None:
-            self._teacher = self._teacher.to(device)
+        if self.teacher is not None:
+            self.teacher = self.teacher.to(device)
 
     def state_dict(self) -> dict[str, Any]:
         """Whether channels were sorted, and the teacher's weights."""
-        return {"sorted": self._sorted, "teacher": None if self._teacher is None else self._teacher.state_dict()}
+        return {"sorted": self._sorted, "teacher": None if self.teacher is None else self.teacher.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See `state_dict`."""
         self._sorted = state["sorted"]
         if state["teacher"] is not None:
-            self._teacher = self._space.build(self._space.largest()).to(self._device).eval()
-            self._teacher.load_state_dict(state["teacher"])
+            self.teacher = self._space.build(self._space.largest()).to(self._device).eval()
+            self.teacher.load_state_dict(state["teacher"])
 
     def _sample(self, lowest: list[int], rng: np.random.Generator) -> Architecture:
         return self._space.architectures(rng.integers(lowest, self._space.num_options_V)[None])[0]

@@ -7,6 +7,7 @@ predictions; their gradients are summed (Yu & Huang, Universally Slimmable Netwo
 Shapes: B batch, K classes.
 """
 
+import math
 from typing import Any, ClassVar
 
 import torch
@@ -78,7 +79,7 @@ class Sandwich(TrainingMethod):
 
 
 def alpha_divergence(teacher_BK: Tensor, logits_BK: Tensor, alpha: float, *, clip: float) -> tuple[Tensor, Tensor]:
-    """The α-divergence of each image's predictions from the teacher's, its ratios p/q of probabilities clipped.
+    """The α-divergence of each image's predictions from the teacher's, the ratios p/q of probabilities clipped.
 
     D = Σ q ((p/q)^α - 1) / (α (α - 1)); its limits are the Kullback-Leibler divergences KL(p‖q) at α = 1 and KL(q‖p) at
     α = 0.
@@ -87,7 +88,8 @@ def alpha_divergence(teacher_BK: Tensor, logits_BK: Tensor, alpha: float, *, cli
         teacher_BK: probabilities p.
         logits_BK: of the student, whose probabilities are q.
         alpha: above 1 it punishes too little confidence most, below 0 too much.
-        clip: the largest (p/q)^α that counts.
+        clip: the largest (p/q)^α that counts, or p/q at α = 0; at α = 1 all of it counts (as in the authors' code, since
+            the divergence would be negative otherwise).
 
     Returns:
         The value of each image (B,), without gradient, and a loss (B,) whose gradient is that of the divergence with the
@@ -97,14 +99,15 @@ def alpha_divergence(teacher_BK: Tensor, logits_BK: Tensor, alpha: float, *, cli
     with torch.no_grad():
         q_BK = log_q_BK.exp()
         log_ratio_BK = (teacher_BK.clamp_min(1e-12).log() - log_q_BK).clamp(-30, 30)
-        power_BK = (alpha * log_ratio_BK).exp().clamp(max=clip)
         if abs(alpha) < 1e-3:
-            value_B = -(q_BK * log_ratio_BK).sum(1)
-            weight_BK = -q_BK * log_ratio_BK
+            clipped_BK = log_ratio_BK.clamp(max=math.log(clip))
+            value_B = -(q_BK * clipped_BK).sum(1)
+            weight_BK = -q_BK * clipped_BK
         elif abs(alpha - 1) < 1e-3:
-            value_B = (q_BK * power_BK * log_ratio_BK).sum(1)
-            weight_BK = -q_BK * power_BK
+            value_B = (teacher_BK * log_ratio_BK).sum(1)
+            weight_BK = -teacher_BK
         else:
+            power_BK = (alpha * log_ratio_BK).exp().clamp(max=clip)
             value_B = (q_BK * (power_BK - 1)).sum(1) / (alpha * (alpha - 1))
             weight_BK = -q_BK * power_BK / alpha
     return value_B, (weight_BK * log_q_BK).sum(1)

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -56,13 +58,26 @@ def test_the_gradient_is_that_of_the_divergence(alpha):
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-8)
 
 
-def test_ratios_are_clipped():
-    teacher = torch.tensor([[1 - 1e-6, 1e-6]])
-    logits = torch.tensor([[-20.0, 20.0]], requires_grad=True)
-    _, loss = alpha_divergence(teacher, logits, 1.0, clip=5.0)
-    loss.sum().backward()
-    assert logits.grad.abs().max() < 5.0 * 1e-6
-    assert torch.isfinite(logits.grad).all()
+@pytest.mark.parametrize("alpha", [-1.0, 0.0, 2.0])
+def test_ratios_are_clipped(alpha):
+    likely, unlikely = 1 - 1e-6, 1e-6
+    teacher, student = ([likely, unlikely], [unlikely, likely]) if alpha >= 0 else ([unlikely, likely], [0.4, 0.6])
+    gradients = []
+    for clip in (5.0, 1e9):
+        logits = torch.tensor([student], dtype=torch.float64).log().requires_grad_()
+        value, loss = alpha_divergence(torch.tensor([teacher], dtype=torch.float64), logits, alpha, clip=clip)
+        gradients.append(torch.autograd.grad(loss.sum(), logits)[0].abs().max())
+        assert torch.isfinite(value).all()
+    assert 0 < gradients[0] < 0.9 * gradients[1]
+
+
+def test_no_ratio_is_clipped_at_1_where_the_divergence_would_be_negative():
+    teacher = torch.full((1, 100), 0.1 / 99)
+    teacher[0, 3] = 0.9
+    value, loss = alpha_divergence(teacher, torch.zeros(1, 100, requires_grad=True), 1.0, clip=5.0)
+    assert value.item() == pytest.approx((teacher * (100 * teacher).log()).sum().item(), rel=1e-5)
+    assert value.item() > 3.8
+    assert loss.item() == pytest.approx(math.log(100), rel=1e-5)
 
 
 def test_alphanet_takes_the_larger_divergence(space, network, passes):
