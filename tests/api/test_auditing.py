@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import re
 import shutil
 
 import numpy as np
@@ -111,7 +110,7 @@ def test_epochs_are_refused_where_nothing_is_trained(noisy_run, noise, source):
 def test_of_several_processes_none_audits(run, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
-    with pytest.raises(SettingsError, match=re.escape("hwnas audit must run in one process, but torchrun has started")):
+    with pytest.raises(SettingsError, match="hwnas audit must run in one process, but torchrun has started several"):
         audit(run, architectures=3)
 
 
