@@ -24,6 +24,7 @@ except ImportError:  # Windows
 __all__ = [
     "JsonLines",
     "exclusive",
+    "first_difference",
     "read_json",
     "read_json_lines",
     "read_toml",
@@ -118,6 +119,23 @@ def check_schema(document: Mapping[str, Any], path: Path, schema_version: int) -
             came=f"it has {found!r}" if found is not None else "it has none",
             do="Read it with the version of hwnas that wrote it, or make it anew",
         )
+
+
+def first_difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
+    """The first key of `wanted` that has another value in `found`, that value, and the wanted one; None where all agree.
+
+    Of documents within documents it is the key inside, after a dot ("training.epochs").
+    """
+    for name, new in wanted.items():
+        old = found.get(name)
+        if old == new:
+            continue
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            inner = first_difference(old, {**dict.fromkeys(old), **new})
+            if inner is not None:
+                return f"{name}.{inner[0]}", *inner[1:]
+        return name, old, new
+    return None
 
 
 def read_toml(path: Path, *, kind: str) -> dict[str, Any]:

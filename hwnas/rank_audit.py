@@ -14,7 +14,7 @@ from hwnas.spaces import Architecture
 
 __all__ = ["AuditEntry", "AuditSource", "RankAudit"]
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 AuditSource = Literal["published", "trained"]
 
@@ -50,7 +50,8 @@ class RankAudit:
         entries: the networks, at least one.
         source: whether the errors of networks alone were published or come of a training of their own.
         epochs: of that training; None where they were published.
-        data: what the errors are on.
+        data: what the supernet was trained and scored on.
+        alone_data: what the networks alone were.
         supernet: agreement of the supernet's order with that of the networks alone.
         macs: agreement of the order by MACs alone, the larger the better.
     """
@@ -59,12 +60,20 @@ class RankAudit:
     source: AuditSource
     epochs: int | None
     data: str
+    alone_data: str
     supernet: RankAgreement
     macs: RankAgreement
 
     @staticmethod
-    def of(entries: Sequence[AuditEntry], *, source: AuditSource, data: str, epochs: int | None = None) -> "RankAudit":
-        """The audit of these networks. Raises SettingsError where there are none."""
+    def of(
+        entries: Sequence[AuditEntry],
+        *,
+        source: AuditSource,
+        data: str,
+        alone_data: str | None = None,
+        epochs: int | None = None,
+    ) -> "RankAudit":
+        """The audit of these networks; `alone_data` None: the same. Raises SettingsError where there are none."""
         if not entries:
             raise SettingsError("A rank audit", "must have networks", came="none came")
         alone_N = np.array([one.alone_error for one in entries])
@@ -73,6 +82,7 @@ class RankAudit:
             source,
             epochs,
             data,
+            data if alone_data is None else alone_data,
             rank_agreement(np.array([one.supernet_error for one in entries]), alone_N),
             rank_agreement(-np.array([one.macs for one in entries], dtype=np.float64), alone_N),
         )
@@ -101,6 +111,7 @@ class RankAudit:
                 "source": self.source,
                 "epochs": self.epochs,
                 "data": self.data,
+                "alone_data": self.alone_data,
                 "entries": [one.to_json() for one in self.entries],
                 "supernet": self.supernet.to_json(),
                 "macs": self.macs.to_json(),
@@ -121,6 +132,7 @@ class RankAudit:
                 cast(AuditSource, source),
                 None if epochs is None else int(epochs),
                 str(document["data"]),
+                str(document["alone_data"]),
                 RankAgreement.from_json(document["supernet"]),
                 RankAgreement.from_json(document["macs"]),
             )

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hwnas.errors import StoredFileError
 from hwnas.files import (
     JsonLines,
+    first_difference,
     read_json,
     read_json_lines,
     read_toml,
@@ -252,6 +253,22 @@ class TestReading:
     def test_a_missing_toml_file(self, tmp_path):
         with pytest.raises(StoredFileError, match=r"run.toml must be a run, but it does not exist"):
             read_toml(tmp_path / "run.toml", kind="run")
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "different"),
+    [
+        ({"a": 1, "more": 2}, {"a": 1}, None),
+        ({"a": 1, "b": [1]}, {"a": 1, "b": [2]}, ("b", [1], [2])),
+        ({}, {"a": 0}, ("a", None, 0)),
+        ({"a": {"b": 1, "c": {"d": 2}}}, {"a": {"b": 1, "c": {"d": 3}}}, ("a.c.d", 2, 3)),
+        ({"a": {"b": 1}}, {"a": {}}, ("a.b", 1, None)),
+        ({"a": {"b": None}}, {"a": {}}, ("a", {"b": None}, {})),
+        ({"a": 1}, {"a": {"b": 1}}, ("a", 1, {"b": 1})),
+    ],
+)
+def test_the_first_difference_of_two_documents(found, wanted, different):
+    assert first_difference(found, wanted) == different
 
 
 @pytest.fixture

@@ -41,13 +41,14 @@ def test_the_regret_of_the_first_pick():
     assert alike.regret == 0
 
 
-@pytest.mark.parametrize("epochs", [None, 12])
-def test_written_and_read_again(tmp_path, epochs):
-    audit = RankAudit.of(ENTRIES, source="trained", data="digits", epochs=epochs)
+@pytest.mark.parametrize(("epochs", "alone_data"), [(None, "CIFAR-10"), (12, None)])
+def test_written_and_read_again(tmp_path, epochs, alone_data):
+    audit = RankAudit.of(ENTRIES, source="trained", data="digits", alone_data=alone_data, epochs=epochs)
+    assert audit.alone_data == (alone_data or "digits")
     audit.save(tmp_path / "audit.json")
     assert RankAudit.load(tmp_path / "audit.json") == audit
     document = json.loads((tmp_path / "audit.json").read_text())
-    assert list(document) == ["schema_version", "source", "epochs", "data", "entries", "supernet", "macs"]
+    assert list(document) == ["schema_version", "source", "epochs", "data", "alone_data", "entries", "supernet", "macs"]
     assert document["entries"][1] == {
         "architecture": {"space": "toy", "choices": [1, 0]},
         "description": "network 1",

@@ -11,7 +11,7 @@ from hwnas.api.run_folder import open_run
 from hwnas.api.searching import search, search_run
 from hwnas.api.space_checks import check_space
 from hwnas.api.tables import describe_table, diff_tables, import_table, open_table, plot_table, validate_table
-from hwnas.api.training import train, train_architecture, train_run
+from hwnas.api.training import train, train_run
 from hwnas.api.verification import verify
 from hwnas.api.winners import export
 
@@ -37,7 +37,6 @@ __all__ = [
     "search",
     "search_run",
     "train",
-    "train_architecture",
     "train_run",
     "validate_table",
     "verify",

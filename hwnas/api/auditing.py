@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from hwnas.api.run_folder import DataSource, RunFolder, open_run
-from hwnas.api.training import AloneSettings, evaluator_of, train_alone
+from hwnas.api.run_folder import DataSource, RunFolder, open_run, require_one_process
+from hwnas.api.training import AloneSettings, accuracy_alone, evaluator_of, train_alone
 from hwnas.benchmarks import Benchmark, find_benchmark
 from hwnas.errors import SettingsError
 from hwnas.files import exclusive, read_json, write_json
@@ -16,7 +17,7 @@ from hwnas.progress import OnProgress, silent
 from hwnas.rank_audit import AuditEntry, RankAudit
 from hwnas.reports import draw_audit
 from hwnas.spaces import Architecture, SearchSpace
-from hwnas.training import accuracy
+from hwnas.training import training_identity
 
 __all__ = ["audit"]
 
@@ -49,9 +50,9 @@ def audit(
     Args:
         run: the run folder, or the run.toml in it; its supernet must be trained.
         architectures: how many.
-        source: "published": recorded accuracies, where the space has them for these data; "trained": each is trained
+        source: "published": recorded errors, where the space has them for these classes; "trained": each is trained
             from scratch by the run's training settings; "auto": published where there are some.
-        epochs: of each training; None: those of the supernet.
+        epochs: of each training; None: those of the supernet. To be left out where published errors are used.
         seed: of the architectures.
         space: the space, where the run was made with an object.
         data: the data, where the run was made with an object.
@@ -61,23 +62,17 @@ def audit(
         The audit, also stored as audit.json and drawn as audit.svg.
 
     Raises:
-        SettingsError: a number out of range, or no published accuracies where they are asked for.
+        SettingsError: a number out of range, epochs of nothing, or no published errors where they are asked for.
+        RunError: the supernet was trained on other data or by other settings.
         StoredFileError: the supernet is not trained, or a file could not be written.
     """
+    require_one_process("audit")
     folder = open_run(run, space=space, data=data)
     if not 3 <= architectures <= 100_000:
         raise SettingsError("architectures", "must be from 3 to 100000", came=f"{architectures} came")
     if epochs is not None and epochs < 1:
         raise SettingsError("epochs", "must be at least 1", came=f"{epochs} came")
-    if source not in SOURCES:
-        raise SettingsError("source", "must be auto, published or trained", came=f"{source!r} came")
-    published = _published(folder) if source != "trained" else None
-    if source == "published" and published is None:
-        raise SettingsError(
-            "source",
-            "must be trained where no accuracies were published",
-            came=f"there are none of {folder.space.name} on {folder.data.name}",
-        )
+    published = _published(folder, source, epochs)
     with exclusive(folder.path):
         evaluator = evaluator_of(folder)
         chosen = _choose(folder.space, architectures, seed)
@@ -94,6 +89,7 @@ def audit(
             [_entry(folder.space, *each) for each in zip(chosen, errors, alone, strict=True)],
             source="trained" if published is None else "published",
             data=folder.data.name,
+            alone_data=None if published is None else published.data,
             epochs=own.epochs if published is None else None,
         )
         found.save(folder.audit)
@@ -101,9 +97,26 @@ def audit(
     return found
 
 
-def _published(run: RunFolder) -> Benchmark | None:
-    """The published accuracies of the run's space on the run's data."""
-    return find_benchmark(run.space) if set(run.data.class_names) == CIFAR10_CLASSES else None
+def _published(run: RunFolder, source: str, epochs: int | None) -> Benchmark | None:
+    """The published errors to use; None where each architecture is to be trained. Raises SettingsError."""
+    if source not in SOURCES:
+        raise SettingsError("source", "must be auto, published or trained", came=f"{source!r} came")
+    known = source != "trained" and set(run.data.class_names) == CIFAR10_CLASSES
+    found = find_benchmark(run.space) if known else None
+    if source == "published" and found is None:
+        raise SettingsError(
+            "source",
+            "must be trained where no errors were published",
+            came=f"there are none of {run.space.name} on {run.data.name}",
+        )
+    if found is not None and epochs is not None:
+        raise SettingsError(
+            "epochs",
+            f"must be left out where errors published on {found.data} are used",
+            came=f"{epochs} came",
+            do='Set source to "trained" to train each architecture alone',
+        )
+    return found
 
 
 def _choose(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
@@ -120,30 +133,38 @@ def _choose(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
 def _trained(
     run: RunFolder, architectures: Sequence[Architecture], own: AloneSettings, on_progress: OnProgress
 ) -> list[float]:
-    """The validation error of each architecture trained alone; what was trained before is read."""
+    """The validation error of each architecture trained alone."""
+    count = len(architectures)
+    return [
+        _error_alone(run, architecture, own, f"training alone, {number} of {count}", on_progress)
+        for number, architecture in enumerate(architectures, start=1)
+    ]
+
+
+def _error_alone(
+    run: RunFolder, architecture: Architecture, own: AloneSettings, stage: str, on_progress: OnProgress
+) -> float:
+    """Of one architecture; read where it was trained before by the same settings on the same images."""
     place = run.path / "audit"
-    place.mkdir(exist_ok=True)
-    errors = []
-    for number, architecture in enumerate(architectures, start=1):
-        name = f"{'-'.join(map(str, architecture.choices))}-{own.epochs}"
-        result, checkpoint = place / f"{name}.json", place / f"{name}.pt"
-        if result.exists():
-            document = read_json(result, kind="result of a training alone", schema_version=SCHEMA_VERSION)
+    name = own.name(architecture)
+    result, checkpoint = place / f"{name}.json", place / f"{name}.pt"
+    training = replace(run.settings.training, epochs=own.epochs)
+    of = {
+        **run.space.identity(),
+        **architecture.to_json(),
+        **training_identity(run.data, training, run.settings.seed),
+    }
+    if result.exists():
+        document = read_json(result, kind="result of a training alone", schema_version=SCHEMA_VERSION)
+        if document.get("of") == of:
             logger.info("Nothing to train: %s is there", result)
-            errors.append(float(document["error"]))
-            continue
-        network = train_alone(
-            run,
-            architecture,
-            own,
-            checkpoint=checkpoint,
-            stage=f"training alone, {number} of {len(architectures)}",
-            on_progress=on_progress,
-        )
-        errors.append(1 - accuracy(network, run.data, run.data.validation))
-        write_json(result, {"schema_version": SCHEMA_VERSION, "error": errors[-1]})
-        checkpoint.unlink(missing_ok=True)
-    return errors
+            return float(document["error"])
+        logger.info("Training anew: %s is of another training", result)
+    network = train_alone(run, architecture, own, checkpoint=checkpoint, stage=stage, on_progress=on_progress)
+    error = 1 - accuracy_alone(network, run.data, run.data.validation)
+    write_json(result, {"schema_version": SCHEMA_VERSION, "of": of, "error": error})
+    checkpoint.unlink(missing_ok=True)
+    return error
 
 
 def _entry(space: SearchSpace, architecture: Architecture, supernet_error: float, alone_error: float) -> AuditEntry:

@@ -10,13 +10,13 @@ from torch.utils.data import Dataset
 
 from hwnas.api.settings import RunSettings, make_settings, read_settings, settings_to_toml
 from hwnas.errors import RunError, SettingsError
-from hwnas.files import read_json_lines, write_text
+from hwnas.files import first_difference, read_json_lines, write_text
 from hwnas.front import ParetoFront
 from hwnas.spaces import SearchSpace, make_space
 from hwnas.strategies import EVALUATIONS_SCHEMA
-from hwnas.training import ImageData, load_data, split_dataset
+from hwnas.training import ImageData, launched, load_data, split_dataset
 
-__all__ = ["DataSource", "RunFolder", "as_image_data", "open_run"]
+__all__ = ["DataSource", "RunFolder", "as_image_data", "open_run", "require_one_process"]
 
 DataSource = str | ImageData | Dataset[Any] | Sequence[Dataset[Any]]
 """What may stand for data in Python: a name, ImageData, or one, two or three torch data sets."""
@@ -146,15 +146,15 @@ class RunFolder:
             given.pop("output", None)
             before = make_settings(given, where=str(self.run_toml))
             fixed = (*(TRAINED_BY if searched or self.supernet.exists() else ()), *(SEARCHED_BY if searched else ()))
-            for name in fixed:
-                old, new = getattr(before, name), getattr(self.settings, name)
-                if old != new:
-                    raise RunError(
-                        f"Run folder {self.path}",
-                        f"must be of {name} = {_shown(new)}",
-                        came=f"its results are of {name} = {_shown(old)}",
-                        do="Choose another output folder for a new run",
-                    )
+            different = first_difference(_chosen(before, fixed), _chosen(self.settings, fixed))
+            if different is not None:
+                key, old, new = different
+                raise RunError(
+                    f"Run folder {self.path}",
+                    f"must be of {key} = {new!r}",
+                    came=f"its results are of {old!r}",
+                    do="Choose another output folder for a new run",
+                )
         elif searched or self.supernet.exists():
             raise RunError(f"Run folder {self.path}", "must hold a run.toml", came="it has results but no run.toml")
         write_text(self.run_toml, settings_to_toml(self.settings))
@@ -217,5 +217,17 @@ def as_image_data(data: DataSource | None, seed: int) -> ImageData | None:
     return split_dataset(data, seed=seed)
 
 
-def _shown(value: Any) -> str:
-    return repr(value) if isinstance(value, str) else str(value)
+def require_one_process(verb: str) -> None:
+    """Raises SettingsError where torchrun has started several processes: only training shares its work among them."""
+    if launched():
+        raise SettingsError(
+            f"hwnas {verb}",
+            "must run in one process",
+            came="torchrun has started several",
+            do=f"Train first, torchrun --nproc-per-node N -m hwnas train RUN, then {verb} in one process",
+        )
+
+
+def _chosen(settings: RunSettings, names: Sequence[str]) -> dict[str, Any]:
+    """The settings called `names`, of the training those that its result follows from."""
+    return {name: settings.training.identity() if name == "training" else getattr(settings, name) for name in names}

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from hwnas import objectives as makers
 from hwnas.api.foretelling import assess_predictor
-from hwnas.api.run_folder import FROM_PYTHON, DataSource, RunFolder, as_image_data
+from hwnas.api.run_folder import FROM_PYTHON, DataSource, RunFolder, as_image_data, require_one_process
 from hwnas.api.scoring import Leniency, check_quality, latency_table, make_objectives
 from hwnas.api.settings import RunSettings, Start, make_settings
 from hwnas.api.training import check_training, evaluator_of, supernet_of
@@ -23,7 +23,7 @@ from hwnas.objectives import Objective, check_feasible
 from hwnas.progress import OnProgress, silent
 from hwnas.spaces import SearchSpace
 from hwnas.strategies import SearchLoop, SearchStrategy, find_strategy, make_strategy
-from hwnas.training import TrainingSettings, launched
+from hwnas.training import TrainingSettings
 
 __all__ = ["search", "search_run"]
 
@@ -179,13 +179,7 @@ def _search_within(
 def _check_early(run: RunFolder, strategy: type[SearchStrategy] | None) -> None:
     """All that can be refused before anything is written, measured or trained."""
     settings = run.settings
-    if launched():
-        raise SettingsError(
-            "hwnas search",
-            "must run in one process",
-            came="torchrun has started several",
-            do="Train first, torchrun --nproc-per-node N -m hwnas train RUN, then search in one process",
-        )
+    require_one_process("search")
     if strategy is None:
         find_strategy(settings.strategy)
     require_fitting_shapes(run.space)

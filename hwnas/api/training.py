@@ -1,8 +1,8 @@
 """The verb `train`: the supernet of a run, or one architecture by itself."""
 
 import contextlib
+import hashlib
 import io
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,20 +12,23 @@ import numpy as np
 import torch
 from torch import nn
 
+from hwnas.api.architectures import PREFERRED_SCHEMA, find_architecture
 from hwnas.api.run_folder import DataSource, RunFolder, open_run
 from hwnas.api.scoring import Leniency, check_quality, latency_table, make_objectives
 from hwnas.api.settings import Start
 from hwnas.checks import require_fitting_shapes
-from hwnas.errors import ArchitectureError, RunError, SettingsError
-from hwnas.files import exclusive, read_json, replacing, write_json
+from hwnas.errors import SettingsError
+from hwnas.files import exclusive, replacing, write_json
 from hwnas.objectives import Objective
 from hwnas.progress import OnProgress, silent
 from hwnas.spaces import Architecture, SearchSpace, SuperNet
 from hwnas.training import (
+    ImageData,
     Part,
     SubnetEvaluator,
     TrainingMethod,
     accuracy,
+    check_trainable,
     is_first_process,
     launched,
     load_supernet,
@@ -33,28 +36,31 @@ from hwnas.training import (
     own_device,
     train_network,
     train_supernet,
+    training_identity,
     weighs_latency,
 )
 
 __all__ = [
     "AloneSettings",
+    "accuracy_alone",
     "check_training",
     "evaluator_of",
-    "find_architecture",
     "supernet_of",
     "train",
     "train_alone",
-    "train_architecture",
     "train_run",
     "training_method",
 ]
 
 SCHEMA_VERSION: Final = 1
+MAX_NAME: Final = 100
+"""Characters of choices in a file's name: systems allow 255 bytes."""
 
 
 def train(
     run: str | Path,
     *,
+    output: str | Path | None = None,
     architecture: str | Architecture | None = None,
     start: str | None = None,
     epochs: int | None = None,
@@ -66,7 +72,8 @@ def train(
     """Trains the supernet of a run, or one architecture by itself; a stopped training is gone on with.
 
     Args:
-        run: the run folder, or the run.toml in it.
+        run: the run folder, or a run.toml.
+        output: the run folder of a run.toml, whatever it says.
         architecture: to train alone, as `find_architecture` reads it; None: the supernet.
         start: of an architecture: from the weights that it inherits from the supernet, or from scratch; None: as winners.
         epochs: of an architecture; None: `finetune_epochs` for inherited weights, the epochs of the supernet from scratch.
@@ -81,7 +88,7 @@ def train(
     Raises:
         HwnasError: see `hwnas.errors`.
     """
-    folder = open_run(run, space=space, data=data)
+    folder = open_run(run, space=space, data=data, output=None if output is None else Path(output))
     if architecture is not None:
         return train_architecture(
             folder, architecture, start=start, epochs=epochs, distillation=distillation, on_progress=on_progress
@@ -109,7 +116,7 @@ def train_run(run: RunFolder, *, on_progress: OnProgress = silent) -> Path:
 
 
 def supernet_of(run: RunFolder, objectives: Sequence[Objective], *, on_progress: OnProgress = silent) -> SuperNet:
-    """The trained supernet of `run`; what its method prefers is written to preferred.json. Raises as `train_supernet`."""
+    """The trained supernet of `run`; preferred.json then says what its method prefers. Raises as `train_supernet`."""
     method = training_method(run, objectives)
     supernet = train_supernet(
         run.space,
@@ -121,9 +128,13 @@ def supernet_of(run: RunFolder, objectives: Sequence[Objective], *, on_progress:
         on_progress=on_progress,
     )
     preferred = method.preferred()
-    if preferred is not None and is_first_process():
+    if not is_first_process():
+        return supernet
+    if preferred is None:
+        run.preferred.unlink(missing_ok=True)
+    else:
         described = {
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": PREFERRED_SCHEMA,
             "architecture": preferred.to_json(),
             "description": run.space.describe(preferred),
             **method.notes(),
@@ -159,35 +170,38 @@ def training_method(run: RunFolder, objectives: Sequence[Objective]) -> Training
 
 
 def check_training(run: RunFolder) -> None:
-    """Refuses, before anything slow begins, a batch larger than the train part and a method that cannot be used.
+    """Refuses, before anything slow begins, what the training of the run's supernet would refuse.
 
     Raises:
-        UnknownNameError, SettingsError: what is wrong.
+        UnknownNameError, SettingsError, SpaceError, DataError: what is wrong.
     """
-    settings = run.settings
-    make_method(
-        settings.training.method,
+    settings = run.settings.training
+    method = make_method(
+        settings.method,
         run.space,
-        options=settings.training.method_options,
-        cost_ms=np.zeros(len(run.space.all_operators())) if settings.devices else None,
+        options=settings.method_options,
+        cost_ms=np.zeros(len(run.space.all_operators())) if run.settings.devices else None,
     )
-    images = len(run.data.train)
-    if run.settings.training.batch_size > images:
-        raise SettingsError(
-            "training.batch_size",
-            f"must be at most {images}, the images of the train part of {run.data.name}",
-            came=f"{run.settings.training.batch_size} came",
-        )
+    check_trainable(run.space, run.data, settings, method=method, device=own_device(None))
 
 
 def evaluator_of(run: RunFolder, supernet: SuperNet | None = None) -> SubnetEvaluator:
-    """Scores sub-networks of the run's trained supernet, which is read where none is given."""
+    """Scores sub-networks of the run's trained supernet, which is read where none is given.
+
+    Raises:
+        RunError: the supernet was trained on other data, by other settings or from another seed than the run's.
+        StoredFileError: it is not trained, or its file is broken.
+    """
+    settings = run.settings
+    if supernet is None:
+        trained_by = training_identity(run.data, settings.training, settings.seed)
+        supernet = load_supernet(run.space, run.supernet, trained_by=trained_by)
     return SubnetEvaluator(
-        load_supernet(run.space, run.supernet) if supernet is None else supernet,
+        supernet,
         run.data,
-        calibration_images=run.settings.calibration_images,
-        validation_images=run.settings.validation_images,
-        seed=run.settings.seed,
+        calibration_images=settings.calibration_images,
+        validation_images=settings.validation_images,
+        seed=settings.seed,
         device=own_device(None),
     )
 
@@ -229,6 +243,13 @@ class AloneSettings:
         if not 0 <= distillation <= 1:
             raise SettingsError("distillation", "must be from 0 to 1", came=f"{distillation} came")
         return cls(known[start], epochs, distillation)
+
+    def name(self, architecture: Architecture) -> str:
+        """What the files of such a training of `architecture` are called; a digest stands for very many choices."""
+        choices = "-".join(map(str, architecture.choices))
+        if len(choices) > MAX_NAME:
+            choices = hashlib.sha256(choices.encode()).hexdigest()[:16]
+        return f"{choices}-{self.start}-{self.epochs}-{self.distillation:g}"
 
 
 def train_alone(
@@ -294,56 +315,6 @@ def train_alone(
     )
 
 
-def find_architecture(run: RunFolder, text: str) -> Architecture:
-    """The architecture that `text` means.
-
-    Args:
-        run: whose space and front.
-        text: "largest", "smallest", "random" or "random:SEED", "front:N" (the Nth member of the front, from 1),
-            "preferred" (by a differentiable training), or its choices: numbers between commas, spaces or hyphens, or one
-            digit each ("22212202").
-
-    Raises:
-        ArchitectureError: none of these, or choices that the space does not have.
-        RunError: there is no front yet, or it has fewer members; there is no preferred one.
-    """
-    space = run.space
-    if text == "preferred":
-        return _preferred(run)
-    if text in {"largest", "smallest"}:
-        return space.largest() if text == "largest" else space.smallest()
-    kind, _, number = text.partition(":")
-    if kind == "random" and (number.isdigit() or not number):
-        return space.sample(np.random.default_rng(int(number or 0)))
-    if kind == "front" and number.isdigit():
-        front = list(run.load_front())
-        if not 1 <= int(number) <= len(front):
-            raise RunError(f"The front of {run.path}", f"must have a member {number}", came=f"it has {len(front)}")
-        return front[int(number) - 1].architecture
-    words = re.split(r"[\s,-]+", text.strip())
-    if len(words) == 1 and len(words[0]) == len(space.variables):
-        words = list(words[0])
-    if not all(word.isdigit() for word in words):
-        raise ArchitectureError(
-            f"The architecture {text!r}",
-            "must be largest, smallest, random:SEED, front:N, preferred, or the number of each choice",
-            came="it is none of these",
-        )
-    return space.architecture(int(word) for word in words)
-
-
-def _preferred(run: RunFolder) -> Architecture:
-    if not run.preferred.exists():
-        raise RunError(
-            f"Run folder {run.path}",
-            "must hold a preferred architecture",
-            came="it has none",
-            do='Train its supernet with training.method = "differentiable"',
-        )
-    document = read_json(run.preferred, kind="preferred architecture", schema_version=SCHEMA_VERSION)
-    return run.space.architecture(document["architecture"]["choices"])
-
-
 def train_architecture(
     run: RunFolder,
     architecture: str | Architecture,
@@ -354,10 +325,12 @@ def train_architecture(
     on_progress: OnProgress = silent,
 ) -> Path:
     """Trains one architecture of `run` by itself; see `train`. Returns its folder."""
-    architecture = find_architecture(run, architecture) if isinstance(architecture, str) else architecture
+    if isinstance(architecture, str):
+        architecture = find_architecture(run, architecture)
+    else:
+        architecture = run.space.from_json(architecture.to_json())
     own = AloneSettings.of(run, start=start, epochs=epochs, distillation=distillation)
-    name = "-".join(map(str, architecture.choices))
-    place = run.path / "architectures" / f"{name}-{own.start}-{own.epochs}-{own.distillation:g}"
+    place = run.path / "architectures" / own.name(architecture)
     with _kept(run) as first:
         place.mkdir(parents=True, exist_ok=True)
         network = train_alone(
@@ -370,6 +343,12 @@ def train_architecture(
         if first:
             _write_result(run, architecture, own, network, place)
     return place
+
+
+def accuracy_alone(network: nn.Module, data: ImageData, part: Part) -> float:
+    """The share of `part` that a network trained alone classifies rightly, scored where it was trained and left there."""
+    device = own_device(None)
+    return accuracy(network.to(device), data, part, device=device)
 
 
 def _write_result(
@@ -390,8 +369,8 @@ def _write_result(
             "start": own.start,
             "epochs": own.epochs,
             "distillation": own.distillation,
-            "validation_accuracy": accuracy(network, data, data.validation),
-            "test_accuracy": accuracy(network, data, data.test),
+            "validation_accuracy": accuracy_alone(network, data, data.validation),
+            "test_accuracy": accuracy_alone(network, data, data.test),
             "macs": sum(one.macs for one in counts),
             "parameters": sum(one.parameters for one in counts),
         },

@@ -12,7 +12,7 @@ import onnx
 import torch
 from torch import nn
 
-from hwnas.api.run_folder import DataSource, RunFolder, open_run
+from hwnas.api.run_folder import DataSource, RunFolder, open_run, require_one_process
 from hwnas.api.training import AloneSettings, evaluator_of, train_alone
 from hwnas.errors import RunError, SettingsError, StoredFileError
 from hwnas.exporters import export_onnx, save_onnx
@@ -20,13 +20,14 @@ from hwnas.files import exclusive, read_json, replacing, write_json
 from hwnas.front import Evaluation, ParetoFront
 from hwnas.progress import OnProgress, silent
 from hwnas.spaces import SearchSpace
-from hwnas.training import Part, SubnetEvaluator
+from hwnas.training import SubnetEvaluator
 
 __all__ = ["Winner", "export", "load_winners"]
 
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION: Final = 1
+CHECKPOINT: Final = ".checkpoint.pt"
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def export(
     """Exports a chosen number of the front: its extremes, its knee, and the rest spread between.
 
     Each is taken out of the supernet as a plain network with only its own weights, fine-tuned, and written as ONNX.
-    Winners that were exported before by the same settings are kept, so a stopped export goes on.
+    Winners that were exported before by the same settings are kept, and a stopped export goes on within a training.
 
     Args:
         run: the run folder, or the run.toml in it.
@@ -76,16 +77,17 @@ def export(
         finetune_epochs: of each; None: as in run.toml.
         space: the space, where the run was made with an object.
         data: the data, where the run was made with an object.
-        on_progress: told of each winner.
+        on_progress: told of each training and each winner.
 
     Returns:
         The ONNX files.
 
     Raises:
-        RunError: nothing was searched yet, or the front is empty.
+        RunError: nothing was searched yet, or the front is empty, or the supernet is of other settings.
         ExportError: a network cannot be exported.
         StoredFileError: a file could not be written.
     """
+    require_one_process("export")
     folder = open_run(run, space=space, data=data)
     count = folder.settings.winners if winners is None else winners
     if count < 1:
@@ -118,11 +120,14 @@ def _export(
         else:
             _forget(folder, [winner])
             evaluator = evaluator or evaluator_of(folder)
-            _write(folder, winner, evaluation, own, evaluator)
+            stage = f"training winner {number} of {len(chosen)}"
+            _write(folder, winner, evaluation, own, evaluator, stage=stage, on_progress=on_progress)
         done.append(winner)
         later = [one for one in wanted[number:] if kept.get(one.file) == one]
         _save_manifest(folder, [*done, *later])
         on_progress("exporting winners", number, len(chosen))
+    for checkpoint in folder.models.glob(f"*{CHECKPOINT}"):
+        checkpoint.unlink()
     return [folder.path / winner.file for winner in done]
 
 
@@ -190,15 +195,26 @@ def _describe(folder: RunFolder, evaluation: Evaluation, number: int, own: Alone
 
 
 def _write(
-    folder: RunFolder, winner: Winner, evaluation: Evaluation, own: AloneSettings, evaluator: SubnetEvaluator
+    folder: RunFolder,
+    winner: Winner,
+    evaluation: Evaluation,
+    own: AloneSettings,
+    evaluator: SubnetEvaluator,
+    *,
+    stage: str,
+    on_progress: OnProgress,
 ) -> None:
     data = folder.data
+    checkpoint = folder.models / f"{own.name(evaluation.architecture)}{CHECKPOINT}"
     network = train_alone(
         folder,
         evaluation.architecture,
         own,
-        part=Part.join(data.train, data.validation),
+        part=data.train_and_validation,
         evaluator=evaluator,
+        checkpoint=checkpoint,
+        stage=stage,
+        on_progress=on_progress,
     ).to(memory_format=torch.contiguous_format)
     model = export_onnx(network, data.input_shape, batch_size=winner.batch_size, metadata=_metadata(folder, winner))
     buffer = io.BytesIO()

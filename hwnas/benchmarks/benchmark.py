@@ -23,12 +23,14 @@ class Benchmark:
 
     Attributes:
         name: of the benchmark ("nas_bench_macro").
+        data: that its networks were trained and scored on ("CIFAR-10").
         space: whose architectures were recorded.
         choices_NV: their choices, canonical, each once.
         records: for each recorded quantity its values (N,), in that order; accuracies and errors are fractions.
     """
 
     name: str
+    data: str
     space: SearchSpace
     choices_NV: IntArray
     records: Mapping[str, npt.NDArray[np.float64]]

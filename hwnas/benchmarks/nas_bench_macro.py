@@ -34,4 +34,4 @@ def load_nas_bench_macro() -> Benchmark:
     for record, column in (("parameters", "params"), ("macs", "macs")):
         records[record] = np.array([float(row[column]) for row in rows])
     choices_NV = np.array([[int(digit) for digit in row["arch"]] for row in rows], dtype=np.int64)
-    return Benchmark("nas_bench_macro", NASBenchMacro(), choices_NV, records)
+    return Benchmark("nas_bench_macro", "CIFAR-10", NASBenchMacro(), choices_NV, records)

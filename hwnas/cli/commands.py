@@ -256,25 +256,24 @@ def train(
 
     Example: hwnas train runs/digits --architecture front:1 --start scratch --epochs 60 --distillation 0.5
     """
-    from hwnas.api import open_run, train_architecture, train_run
+    from hwnas.api import open_run
+    from hwnas.api import train as start_training
     from hwnas.training import is_first_process
 
-    folder = open_run(run, output=output)
     with screen.progress() as on_progress:
-        if architecture is None:
-            given = {"--start": start, "--epochs": epochs, "--distillation": distillation}
-            for option, value in given.items():
-                if value is not None:
-                    raise SettingsError(option, "must be left out unless --architecture is given", came=f"{value} came")
-            place = train_run(folder, on_progress=on_progress)
-        else:
-            place = train_architecture(
-                folder, architecture, start=start, epochs=epochs, distillation=distillation, on_progress=on_progress
-            )
+        place = start_training(
+            run,
+            output=output,
+            architecture=architecture,
+            start=start,
+            epochs=epochs,
+            distillation=distillation,
+            on_progress=on_progress,
+        )
     if not is_first_process():
         return
     if architecture is None:
-        screen.show_supernet(folder)
+        screen.show_supernet(open_run(run, output=output))
     else:
         screen.show_trained(place)
 
@@ -286,7 +285,7 @@ def audit(
     source: Annotated[
         str,
         typer.Option(
-            help="published: recorded accuracies of the space; trained: each is trained alone; auto: whichever there is."
+            help="published: recorded errors of the space; trained: each is trained alone; auto: whichever there is."
         ),
     ] = "auto",
     epochs: Annotated[int | None, typer.Option(min=1, help="Of each training alone; default: the supernet's.")] = None,
@@ -297,13 +296,15 @@ def audit(
     Example: hwnas audit runs/digits --architectures 20
     """
     from hwnas.api import audit as audit_run
+    from hwnas.api import open_run
 
     with screen.progress() as on_progress:
         found = audit_run(
             run, architectures=architectures, source=source, epochs=epochs, seed=seed, on_progress=on_progress
         )
     screen.show_audit(found)
-    screen.show_done(f"Audit: {run / 'audit.json'}, {run / 'audit.svg'}", f"hwnas report {run}")
+    folder = open_run(run).path
+    screen.show_done(f"Audit: {folder / 'audit.json'}, {folder / 'audit.svg'}", f"hwnas report {folder}")
 
 
 @app.command()

@@ -76,7 +76,7 @@ def audit_sentence(audit: RankAudit) -> str:
     count = len(audit.entries)
     networks = f"{count:,} network" + ("" if count == 1 else "s")
     if audit.source == "published":
-        origin = f"their published errors on {audit.data}"
+        origin = f"published errors on {audit.alone_data}; the supernet was trained and scored on {audit.data}"
     else:
         epochs = "" if audit.epochs is None else f", for {audit.epochs} epoch" + ("" if audit.epochs == 1 else "s")
         origin = f"each trained alone on {audit.data}{epochs}"

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from hwnas.errors import HwnasError, RunError
-from hwnas.files import JsonLines
+from hwnas.files import JsonLines, first_difference
 from hwnas.front import Candidate, Evaluation, ParetoFront, hypervolume, pareto_front, values_of
 from hwnas.objectives import Objective, choices_of, score_choices
 from hwnas.progress import OnProgress, silent
@@ -167,14 +167,15 @@ class SearchLoop:
                 came=f"it has {lines[0].get('schema_version')!r}",
                 do="Choose another output folder",
             )
-        for name, value in header.items():
-            if lines[0].get(name) != value:
-                raise RunError(
-                    str(self.journal.path),
-                    f"must be of a search with {name}={value}",
-                    came=f"it is of {name}={lines[0].get(name)}",
-                    do="Choose another output folder",
-                )
+        different = first_difference(lines[0], header)
+        if different is not None:
+            key, old, new = different
+            raise RunError(
+                str(self.journal.path),
+                f"must be of a search with {key} = {new!r}",
+                came=f"it is of {old!r}",
+                do="Choose another output folder",
+            )
         found = [self._from_json(line, number) for number, line in enumerate(lines[1:], start=2)]
         return {evaluation.architecture: evaluation for evaluation in found}
 

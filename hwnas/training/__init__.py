@@ -1,5 +1,6 @@
 """Training: image data in three parts, supernets and plain networks, and the evaluation of what was trained."""
 
+from hwnas.training.checkpoint import training_identity
 from hwnas.training.data import ImageData, Part, split_dataset
 from hwnas.training.distributed import is_first_process, launched, own_device
 from hwnas.training.engine import Training
@@ -34,5 +35,6 @@ __all__ = [
     "supernet_training",
     "train_network",
     "train_supernet",
+    "training_identity",
     "weighs_latency",
 ]

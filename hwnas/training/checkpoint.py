@@ -8,9 +8,11 @@ from typing import Any, Final
 import torch
 
 from hwnas.errors import RunError, StoredFileError
-from hwnas.files import replacing
+from hwnas.files import first_difference, replacing
+from hwnas.training.data import ImageData
+from hwnas.training.settings import TrainingSettings
 
-__all__ = ["check_identity", "read_checkpoint", "write_checkpoint"]
+__all__ = ["check_identity", "read_checkpoint", "training_identity", "write_checkpoint"]
 
 SCHEMA_VERSION: Final = 2
 
@@ -45,13 +47,19 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
+def training_identity(data: ImageData, settings: TrainingSettings, seed: int) -> dict[str, Any]:
+    """What trained weights follow from, besides the network."""
+    return {"data": data.name, "data_digest": data.digest, "seed": seed, "settings": settings.identity()}
+
+
 def check_identity(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Raises RunError where a checkpoint is of something else than `wanted`."""
-    for name, value in wanted.items():
-        if found.get(name) != value:
-            raise RunError(
-                f"Checkpoint {path}",
-                f"must be of {name}={value}",
-                came=f"it is of {name}={found.get(name)}",
-                do="Choose another output folder, or delete the checkpoint to train anew",
-            )
+    different = first_difference(found, wanted)
+    if different is not None:
+        key, old, new = different
+        raise RunError(
+            f"Checkpoint {path}",
+            f"must be of {key.replace('settings.', 'training.', 1)} = {new!r}",
+            came=f"it is of {old!r}",
+            do="Choose another output folder, or delete the checkpoint to train anew",
+        )

@@ -67,6 +67,7 @@ class ImageData:
         class_names: the name of each class.
         mean, std: of each channel of the train part, on the scale of `scaled`.
         flips: whether a mirrored image is still of its class.
+        validation_copies: how often the validation part holds its images: first each as it is, then each moved.
 
     Raises:
         DataError: fewer than two classes; a part without images, with images of another shape than the train part's, or
@@ -81,6 +82,7 @@ class ImageData:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     flips: bool
+    validation_copies: int = 1
 
     def __post_init__(self) -> None:
         for part_name in ("train", "validation", "test"):
@@ -125,6 +127,12 @@ class ImageData:
             for tensor in (part.images_NCHW, part.labels_N):
                 found.update(tensor.contiguous().numpy().tobytes())
         return found.hexdigest()[:16]
+
+    @property
+    def train_and_validation(self) -> Part:
+        """The images of both parts, each once."""
+        distinct = len(self.validation) // self.validation_copies
+        return Part.join(self.train, self.validation.select(range(distinct)))
 
     @property
     def num_classes(self) -> int:

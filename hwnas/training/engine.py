@@ -11,7 +11,6 @@ import copy
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +22,7 @@ from hwnas.errors import TrainingError
 from hwnas.layers import Elastic, set_drop_path, synchronize
 from hwnas.progress import OnProgress, silent
 from hwnas.training.augmentation import augment, resized, targets
-from hwnas.training.checkpoint import check_identity, read_checkpoint, write_checkpoint
+from hwnas.training.checkpoint import check_identity, read_checkpoint, training_identity, write_checkpoint
 from hwnas.training.data import ImageData, Part, split_part
 from hwnas.training.distributed import Processes
 from hwnas.training.memory import within_memory
@@ -42,7 +41,6 @@ CHECKPOINT_SHARE: Final = 0.05
 """Of the time, at most, that goes into writing checkpoints."""
 
 TOLD_SECONDS: Final = 0.5
-NOT_OF_THE_RESULT: Final = ("compile", "tensorboard")
 MAX_RECOMPILATIONS: Final = 64
 
 
@@ -109,13 +107,7 @@ class Training:
             synchronize(self.network)
         self._optimizer = make_optimizer(self.network, settings)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "fp16")
-        self._identity = {
-            **(identity or {}),
-            "data": data.name,
-            "data_digest": data.digest,
-            "seed": seed,
-            "settings": {name: value for name, value in asdict(settings).items() if name not in NOT_OF_THE_RESULT},
-        }
+        self._identity = {**(identity or {}), **training_identity(data, settings, seed)}
         self._metrics = EpochMetrics(self.device)
         if settings.compile:
             _compile(self.network)

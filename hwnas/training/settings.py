@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Final
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final
 
 from hwnas.errors import SettingsError, UnknownNameError
 
@@ -12,6 +12,8 @@ __all__ = ["AUGMENTATIONS", "OPTIMIZERS", "PRECISIONS", "TrainingSettings"]
 OPTIMIZERS: Final = ("sgd", "adamw")
 PRECISIONS: Final = ("fp32", "bf16", "fp16")
 AUGMENTATIONS: Final = ("none", "standard", "randaugment")
+
+NOT_OF_THE_RESULT: Final = ("compile", "tensorboard")
 
 LIMITS: Final = {
     "epochs": (1, math.inf),
@@ -116,6 +118,10 @@ class TrainingSettings:
     def for_finetuning(self, epochs: int) -> "TrainingSettings":
         """These settings for `epochs` of weights that are trained already: no warm-up, and full resolution throughout."""
         return replace(self, epochs=epochs, warmup_epochs=0.0, first_resolution=1.0)
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that trained weights follow from: all but `compile` and `tensorboard`."""
+        return {name: value for name, value in asdict(self).items() if name not in NOT_OF_THE_RESULT}
 
     def learning_rate_at(self, epoch: float) -> float:
         """The learning rate after `epoch` epochs: a linear warm-up, then half a cosine to 0."""

@@ -3,6 +3,7 @@
 import gzip
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,7 +74,9 @@ def load_digits(_root: Path, _download: bool, seed: int) -> ImageData:
     whole = Part(images_NCHW, torch.from_numpy(bunch.target.astype(np.int64)))
     rest, test = split_part(whole, TEST_SHARE, seed)
     train, validation = split_part(rest, VALIDATION_SHARE / (1 - TEST_SHARE), seed)
-    return assemble("digits", train, with_shifts(validation), test, [str(digit) for digit in range(10)], flips=False)
+    shifted = with_shifts(validation)
+    data = assemble("digits", train, shifted, test, [str(digit) for digit in range(10)], flips=False)
+    return replace(data, validation_copies=len(shifted) // len(validation))
 
 
 def with_shifts(part: Part) -> Part:

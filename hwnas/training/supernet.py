@@ -131,15 +131,20 @@ def _new_supernet(space: SearchSpace, method: TrainingMethod, seed: int) -> Supe
     return supernet
 
 
-def load_supernet(space: SearchSpace, path: Path) -> SuperNet:
+def load_supernet(space: SearchSpace, path: Path, *, trained_by: Mapping[str, Any] | None = None) -> SuperNet:
     """The trained supernet of `space` at `path`, on the CPU.
 
+    Args:
+        space: whose supernet.
+        path: its checkpoint.
+        trained_by: what it must have been trained by, as `training_identity` says it; None: anything.
+
     Raises:
-        RunError: the checkpoint is of another space, or its training has not ended.
-        StoredFileError: the checkpoint is missing or broken.
+        RunError: it is of something else, or its training has not ended.
+        StoredFileError: it is not there, or broken.
     """
     state: Mapping[str, Any] = read_checkpoint(path)
-    check_identity(path, state["identity"], space.identity())
+    check_identity(path, state["identity"], {**space.identity(), **(trained_by or {})})
     if state["steps_done"] < state["steps"]:
         raise RunError(
             f"Checkpoint {path}",

@@ -26,7 +26,7 @@ def run(finished, tmp_path):
 def test_architectures_are_trained_alone_and_held_against_the_supernet(run):
     told = []
     found = audit(run, architectures=3, epochs=1, on_progress=lambda *news: told.append(news[0]))
-    assert (found.source, found.epochs, found.data) == ("trained", 1, "digits")
+    assert (found.source, found.epochs, found.data, found.alone_data) == ("trained", 1, "digits", "digits")
     assert len({entry.architecture for entry in found.entries}) == 3
     assert {"training alone, 1 of 3", "training alone, 3 of 3", "evaluating with the supernet"} <= set(told)
     folder = open_run(run)
@@ -37,6 +37,8 @@ def test_architectures_are_trained_alone_and_held_against_the_supernet(run):
     assert json.loads((run / "audit.json").read_text())["source"] == "trained"
     assert (run / "audit.svg").read_text().lstrip().startswith("<?xml")
     assert not list((run / "audit").glob("*.pt"))
+    stored = [json.loads(path.read_text())["of"] for path in (run / "audit").iterdir()]
+    assert sorted(one["choices"] for one in stored) == sorted(list(one.architecture.choices) for one in found.entries)
 
 
 def test_a_stopped_audit_is_gone_on_with(run):
@@ -51,29 +53,65 @@ def test_a_stopped_audit_is_gone_on_with(run):
     assert all(path.read_bytes() == content for path, content in kept.items())
 
 
-def test_published_accuracies_need_no_training(tmp_path):
-    """On a space and data whose accuracies are recorded; here a few images of noise stand for CIFAR-10."""
+@pytest.mark.parametrize("changed", [{"seed": 5}, {"data_digest": "0"}, {"settings": {"epochs": 1}}, None])
+def test_results_of_another_training_are_not_taken_over(run, changed):
+    first = audit(run, architectures=3, epochs=1)
+    result = sorted((run / "audit").iterdir())[0]
+    document = json.loads(result.read_text())
+    stored = {"of": {**document["of"], **changed}} if changed else {}
+    result.write_text(json.dumps({"schema_version": 1, **stored, "error": 0.999}))
+    told = []
+    assert audit(run, architectures=3, epochs=1, on_progress=lambda *news: told.append(news[0])) == first
+    assert len({stage for stage in told if stage.startswith("training alone")}) == 1
+    assert json.loads(result.read_text()) == document
+
+
+@pytest.fixture
+def noise():
+    """A few images of noise that stand for CIFAR-10."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (32, 3, 32, 32), generator=generator, dtype=torch.uint8)
     part = Part(images, torch.arange(32) % 10)
-    data = ImageData("noise", part, part, part, tuple(sorted(CIFAR10_CLASSES)), (0.5,) * 3, (0.25,) * 3, True)
-    space = NASBenchMacro()
+    return ImageData("noise", part, part, part, tuple(sorted(CIFAR10_CLASSES)), (0.5,) * 3, (0.25,) * 3, True)
+
+
+@pytest.fixture
+def noisy_run(tmp_path):
+    """A run of a space whose accuracies are recorded."""
     run = tmp_path / "run"
     run.mkdir()
     (run / "run.toml").write_text(
         'space = "nas_bench_macro"\ndata = "noise"\nobjectives = ["error", "macs"]\n'
         "[training]\nepochs = 1\nbatch_size = 16\n"
     )
+    return run
+
+
+def test_published_accuracies_need_no_training(noisy_run, noise):
+    run, data, space = noisy_run, noise, NASBenchMacro()
     folder = dataclasses.replace(open_run(run, data=data, space=space))
     training = supernet_training(space, data, folder.settings.training)
     training.steps_done = training.total_steps  # as if it had learnt
     training.save(folder.supernet)
     found = audit(run, architectures=4, space=space, data=data)
     assert found.source == "published"
-    assert found.epochs is None
+    assert (found.epochs, found.data, found.alone_data) == (None, "noise", "CIFAR-10")
     recorded = load_nas_bench_macro().values("error", [entry.architecture for entry in found.entries])
     np.testing.assert_allclose([entry.alone_error for entry in found.entries], recorded)
     assert not (run / "audit").exists()
+
+
+@pytest.mark.parametrize("source", ["auto", "published"])
+def test_epochs_are_refused_where_nothing_is_trained(noisy_run, noise, source):
+    with pytest.raises(SettingsError, match="epochs must be left out where errors published on CIFAR-10 are used"):
+        audit(noisy_run, source=source, epochs=3, space=NASBenchMacro(), data=noise)
+
+
+def test_of_several_processes_none_audits(run, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(SettingsError, match="hwnas audit must run in one process, but torchrun has started several"):
+        audit(run, architectures=3)
 
 
 def test_where_none_are_published_it_says_so(run):

@@ -37,9 +37,9 @@ def evaluated(path: Path) -> None:
 def test_what_results_follow_from_may_not_change(tmp_path: Path) -> None:
     folder_of(tmp_path, data="digits").begin()
     evaluated(tmp_path)
-    with pytest.raises(RunError, match="must be of data = 'cifar10', but its results are of data = 'digits'"):
+    with pytest.raises(RunError, match="must be of data = 'cifar10', but its results are of 'digits'"):
         folder_of(tmp_path, data="cifar10").begin()
-    with pytest.raises(RunError, match="must be of bounds"):
+    with pytest.raises(RunError, match=r"must be of bounds\.macs = 5, but its results are of None"):
         folder_of(tmp_path, data="digits", bounds={"macs": 5}).begin()
     assert open_run(tmp_path).settings.data == "digits"
 
@@ -51,6 +51,15 @@ def test_with_a_supernet_alone_only_what_it_follows_from_is_fixed(tmp_path: Path
     assert open_run(tmp_path).settings.bounds == {"macs": 5}
     with pytest.raises(RunError, match="must be of seed"):
         folder_of(tmp_path, seed=3).begin()
+
+
+def test_of_the_training_only_what_weights_follow_from_is_fixed(tmp_path: Path) -> None:
+    folder_of(tmp_path, training={"learning_rate": 0.1}).begin()
+    (tmp_path / "supernet.pt").touch()
+    folder_of(tmp_path, training={"learning_rate": 0.1, "compile": True, "tensorboard": True}).begin()
+    assert open_run(tmp_path).settings.training.compile
+    with pytest.raises(RunError, match=r"must be of training\.learning_rate = 0\.2, but its results are of 0\.1\."):
+        folder_of(tmp_path, training={"learning_rate": 0.2}).begin()
 
 
 def test_without_results_everything_may_change(tmp_path: Path) -> None:

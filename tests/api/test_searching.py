@@ -104,7 +104,7 @@ def test_the_same_seed_gives_the_same_front_and_another_does_not(finished: Path,
 
 
 def test_other_settings_in_the_same_folder_are_refused(finished: Path, tables: Path) -> None:
-    with pytest.raises(RunError, match=r"must be of seed = 3, but its results are of seed = 0"):
+    with pytest.raises(RunError, match=r"must be of seed = 3, but its results are of 0"):
         search(output=finished, tables=tables, **{**SETTINGS, "seed": 3})
 
 
@@ -227,6 +227,22 @@ def test_unknown_names_name_the_nearest(setting: dict[str, object], said: str, t
 def test_values_out_of_range_are_refused(setting: dict[str, object], said: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=said):
         search(output=tmp_path / "run", tables=tmp_path / "t", **{**SETTINGS, **setting})
+
+
+@pytest.mark.parametrize(
+    ("training", "said"),
+    [
+        ({"precision": "fp16"}, "must be fp32 or bf16 on a CPU"),
+        ({"method": "differentiable", "batch_size": 1000}, "at most 864, the images to train on"),
+    ],
+)
+def test_what_a_training_would_refuse_is_refused_before_anything_is_measured(
+    training: dict[str, object], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SettingsError, match=said):
+        search(output=tmp_path / "run", tables=tmp_path / "t", **{**SETTINGS, "training": training})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_objects_from_python(tables: Path, tmp_path: Path) -> None:

@@ -12,16 +12,18 @@ import pytest
 import torch
 
 from hwnas.api import train
+from hwnas.api.architectures import find_architecture
 from hwnas.api.run_folder import open_run
 from hwnas.api.training import (
     AloneSettings,
+    accuracy_alone,
     check_training,
     evaluator_of,
-    find_architecture,
     train_alone,
     training_method,
 )
 from hwnas.errors import ArchitectureError, RunError, SettingsError, StoredFileError, UnknownNameError
+from hwnas.spaces import Architecture
 from hwnas.training import load_supernet
 
 
@@ -93,33 +95,6 @@ def test_trained_again_it_is_only_read(run):
     assert (place / "checkpoint.pt").read_bytes() == before
 
 
-def test_architectures_are_found_by_what_they_are_called(finished):
-    run = open_run(finished)
-    space = run.space
-    assert find_architecture(run, "largest") == space.largest()
-    assert find_architecture(run, "smallest") == space.smallest()
-    assert (
-        find_architecture(run, "random:3") == find_architecture(run, "random:3") != find_architecture(run, "random:4")
-    )
-    first = next(iter(run.load_front())).architecture
-    assert find_architecture(run, "front:1") == first
-    for separator in (",", " ", "-", ", ", ""):
-        assert find_architecture(run, separator.join(map(str, first.choices))) == first
-
-
-@pytest.mark.parametrize("text", ["larges", "front:x", "1,2,x", "", "winner-1"])
-def test_a_name_that_means_none_is_an_error(finished, text):
-    with pytest.raises(ArchitectureError, match="must be largest, smallest"):
-        find_architecture(open_run(finished), text)
-
-
-def test_choices_that_do_not_exist_are_an_error(finished):
-    with pytest.raises(ArchitectureError, match="45 choices"):
-        find_architecture(open_run(finished), "0,1,2")
-    with pytest.raises(RunError, match="must have a member 999"):
-        find_architecture(open_run(finished), "front:999")
-
-
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -135,9 +110,54 @@ def test_settings_out_of_range_are_refused(finished, given, message):
         AloneSettings.of(open_run(finished), start="scratch", epochs=0)
 
 
-def test_what_belongs_to_an_architecture_is_refused_for_the_supernet(finished):
-    with pytest.raises(SettingsError, match="unless an architecture is trained"):
-        train(finished, start="scratch")
+@pytest.mark.parametrize("given", [{"start": "scratch"}, {"epochs": 0}, {"distillation": 0.0}])
+def test_what_belongs_to_an_architecture_is_refused_for_the_supernet(finished, given):
+    with pytest.raises(SettingsError, match=f"{next(iter(given))} must be left out unless an architecture is trained"):
+        train(finished, **given)
+
+
+def test_an_architecture_of_another_space_or_without_such_choices_is_refused(finished):
+    with pytest.raises(ArchitectureError, match="must belong to the space mobilenetv3, but its space is 'fbnet'"):
+        train(finished, architecture=Architecture("fbnet", (0, 1)))
+    with pytest.raises(ArchitectureError, match="must have 45 choices, but 2 came"):
+        train(finished, architecture=Architecture("mobilenetv3", (0, 1)))
+
+
+def test_the_run_folder_may_be_named(run, tmp_path):
+    place = train(run / "run.toml", output=tmp_path / "named", architecture="smallest", start="scratch", epochs=1)
+    assert place.parent == tmp_path / "named" / "architectures"
+    assert open_run(tmp_path / "named").settings == open_run(run).settings
+
+
+def test_files_are_named_by_choices_and_settings_and_never_too_long():
+    own = AloneSettings("scratch", 3, 0.5)
+    assert own.name(Architecture("space", (1, 20))) == "1-20-scratch-3-0.5"
+    names = {own.name(Architecture("space", (*[1] * 299, last))) for last in range(3)}
+    assert len(names) == 3
+    assert max(map(len, names)) < 100
+
+
+def test_a_network_is_scored_where_it_was_trained(monkeypatch):
+    device = torch.device("meta")
+    monkeypatch.setattr("hwnas.api.training.own_device", lambda _: device)
+    monkeypatch.setattr("hwnas.api.training.accuracy", lambda network, *_, device: (network.weight.device, device))
+    assert accuracy_alone(torch.nn.Linear(2, 2), None, None) == (device, device)
+
+
+def test_a_supernet_of_other_settings_is_not_used(run):
+    text = (run / "run.toml").read_text()
+    (run / "run.toml").write_text(text.replace("learning_rate = 0.1\n", "learning_rate = 0.2\n"))
+    with pytest.raises(RunError, match=r"must be of training\.learning_rate = 0\.2, but it is of 0\.1\."):
+        evaluator_of(open_run(run))
+    (run / "run.toml").write_text(text.replace("seed = 0\n", "seed = 1\n"))
+    with pytest.raises(RunError, match="must be of data_digest"):  # digits are split by the seed
+        evaluator_of(open_run(run))
+
+
+def test_what_a_training_without_preferences_finds_of_another_is_removed(run):
+    (run / "preferred.json").write_text("{}")
+    train(run)
+    assert not (run / "preferred.json").exists()
 
 
 def test_without_a_supernet_scratch_works_and_inherited_says_what_to_do(run):

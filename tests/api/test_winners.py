@@ -13,6 +13,7 @@ from hwnas.api import export
 from hwnas.api.run_folder import open_run
 from hwnas.api.winners import load_network, load_winners
 from hwnas.errors import RunError, SettingsError, StoredFileError
+from hwnas.training import Part
 
 
 @pytest.fixture
@@ -66,6 +67,60 @@ def test_a_lost_file_is_exported_again_the_same(run: Path) -> None:
     export(run)
     after = torch.load(path, weights_only=True)
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_killed_export_goes_on_within_a_training(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = run / load_winners(open_run(run))[0].weights
+    undisturbed = torch.load(path, weights_only=True)
+    path.unlink()
+    monkeypatch.setattr("hwnas.training.engine.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("hwnas.training.engine.TOLD_SECONDS", 0.0)
+    told: list[tuple[str, int, int]] = []
+
+    def stop(stage: str, done: int, total: int, note: str = "") -> None:
+        if stage.startswith("training winner") and done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export(run, on_progress=stop)
+    export(run, on_progress=lambda stage, done, total, note="": told.append((stage, done, total)))
+    stage, first, _ = told[0]
+    assert stage == f"training winner 1 of {len(load_winners(open_run(run)))}"
+    assert first > 1
+    resumed = torch.load(path, weights_only=True)
+    assert all(torch.equal(undisturbed[name], resumed[name]) for name in undisturbed)
+    assert not list((run / "models").glob("*checkpoint*"))
+
+
+def test_another_export_does_not_stumble_over_a_killed_one(run: Path) -> None:
+    def stop(stage: str, done: int, total: int, note: str = "") -> None:
+        if stage.startswith("training winner") and done == total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export(run, finetune_epochs=2, on_progress=stop)
+    assert len(export(run, winners=1, finetune_epochs=3)) == 1
+
+
+def test_winners_learn_from_each_image_once(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts: list[Part] = []
+
+    def remember(*_: object, part: Part, **__: object) -> None:
+        parts.append(part)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hwnas.api.winners.train_alone", remember)
+    with pytest.raises(KeyboardInterrupt):
+        export(run, winners=1, finetune_epochs=3)
+    data = open_run(run).data
+    assert len(parts[0]) == len(data.train) + len(data.validation) // 5 == 1797 - len(data.test)
+
+
+def test_of_several_processes_none_exports(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(SettingsError, match="hwnas export must run in one process, but torchrun has started several"):
+        export(run)
 
 
 def test_fewer_winners_leave_no_files_of_the_others(run: Path) -> None:

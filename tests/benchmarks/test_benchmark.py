@@ -14,7 +14,9 @@ from hwnas.testing import ToySpace
 def benchmark() -> Benchmark:
     space = ToySpace()
     choices_NV = choices_of(space.everything())[:-1]
-    return Benchmark("toys", space, choices_NV, {"error": np.arange(len(choices_NV)) / 100, "other": -choices_NV[:, 0]})
+    return Benchmark(
+        "toys", "toy data", space, choices_NV, {"error": np.arange(len(choices_NV)) / 100, "other": -choices_NV[:, 0]}
+    )
 
 
 def test_values_are_those_of_the_architectures(benchmark: Benchmark) -> None:

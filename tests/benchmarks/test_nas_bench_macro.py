@@ -52,7 +52,7 @@ def test_an_architecture_has_its_own_record(published: Benchmark) -> None:
 def test_a_benchmark_is_found_for_its_own_space_alone() -> None:
     found = find_benchmark(NASBenchMacro())
     assert found is not None
-    assert found.name == "nas_bench_macro"
+    assert (found.name, found.data) == ("nas_bench_macro", "CIFAR-10")
     assert find_benchmark(NASBenchMacro((3, 28, 28), 10)) is None
     assert find_benchmark(NASBenchMacro((3, 32, 32), 100)) is None
     assert find_benchmark(MobileNetV3((3, 32, 32), 10)) is None

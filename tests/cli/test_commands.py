@@ -17,6 +17,8 @@ from hwnas.api import open_run
 from hwnas.cli import commands, screen
 from hwnas.cli.commands import app
 from hwnas.errors import HwnasError, SettingsError, UnknownNameError
+from hwnas.rank_audit import AuditEntry, RankAudit
+from hwnas.spaces import Architecture
 
 COMMANDS = [
     *("devices", "spaces", "check-space", "profile", "adapt"),
@@ -156,6 +158,24 @@ def test_output_may_stand_in_the_file(tmp_path: Path) -> None:
     (tmp_path / "my.toml").write_text("output = 3\n" + TINY)
     with pytest.raises(SettingsError, match="output"):
         open_run(tmp_path / "my.toml")
+
+
+def test_an_audit_names_the_files_of_its_run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "run.toml").write_text(TINY)
+    entries = [AuditEntry(Architecture("toy", (n,)), "", n, 0.2 - n / 100, 0.1) for n in range(3)]
+    found = RankAudit.of(entries, source="trained", data="digits", epochs=1)
+    monkeypatch.setattr("hwnas.api.audit", lambda *_, **__: found)
+    for run in (tmp_path, tmp_path / "run.toml"):
+        output = CliRunner().invoke(app, ["audit", str(run)]).output
+        assert f"Audit: {tmp_path / 'audit.json'}, {tmp_path / 'audit.svg'}\n" in output
+        assert f"Next: hwnas report {tmp_path}\n" in output
+
+
+def test_what_belongs_to_an_architecture_is_refused_for_the_supernet(tmp_path: Path) -> None:
+    (tmp_path / "my.toml").write_text(TINY)
+    result = CliRunner().invoke(app, ["train", str(tmp_path / "my.toml"), "--start", "scratch"])
+    assert str(result.exception).startswith("start must be left out unless an architecture is trained")
+    assert [path.name for path in tmp_path.iterdir()] == ["my.toml"]
 
 
 def test_stopping_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,8 +36,10 @@ def test_the_caption_says_both_orders_and_the_regret(audit):
     assert f"The supernet's order: Kendall {audit.supernet.kendall:.2f} (95% interval " in said
     assert f"by MACs alone: Kendall {audit.macs.kendall:.2f}" in said
     assert f"a regret of {100 * audit.regret:.2f} points." in said
-    published = RankAudit.of(audit.entries, source="published", data="CIFAR-10")
-    assert "their published errors on CIFAR-10" in audit_sentence(published)
+    published = RankAudit.of(audit.entries, source="published", data="my images", alone_data="CIFAR-10")
+    assert audit_sentence(published).startswith(
+        "24 networks, published errors on CIFAR-10; the supernet was trained and scored on my images. "
+    )
     assert y_title(published) != y_title(audit)
 
 

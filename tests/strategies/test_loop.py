@@ -372,11 +372,11 @@ def test_without_its_evaluations_the_old_log_goes_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        ({"seed": 1}, "must be of a search with seed=1, but it is of seed=0"),
-        ({"space": "other"}, "space=other"),
-        ({"input_shape": [3, 6, 6]}, "input_shape="),
-        ({"objectives": [{"name": "error"}]}, "objectives="),
-        ({"data": "digits"}, "must be of a search with data=digits, but it is of data=None"),
+        ({"seed": 1}, "must be of a search with seed = 1, but it is of 0"),
+        ({"space": "other"}, "space = 'other'"),
+        ({"input_shape": [3, 6, 6]}, "input_shape = "),
+        ({"objectives": [{"name": "error"}]}, "objectives = "),
+        ({"data": "digits"}, "must be of a search with data = 'digits', but it is of None"),
     ],
 )
 def test_the_journal_of_another_search_is_refused(tmp_path: Path, other: dict[str, Any], said: str) -> None:

@@ -3,7 +3,6 @@ from pathlib import Path
 
 import pytest
 
-from hwnas.training import METHODS
 from hwnas.training.methods import Differentiable
 
 
@@ -47,7 +46,3 @@ def test_an_evaluation_is_compared_with_its_forward_passes(tool, setting):
     found = tool.evaluation(setting)
     assert found["over_its_passes"] > 0
     assert found["evaluations_a_minute"] > 0
-
-
-def test_every_method_is_measured_by_default(tool):
-    assert tool.parse([]).methods == list(METHODS)

@@ -31,6 +31,14 @@ def test_split_keeps_every_image_once_and_every_class_on_either_side() -> None:
     assert {tuple(row) for row in together.tolist()} == {tuple(row) for row in whole.images_NCHW.flatten(1).tolist()}
 
 
+def test_train_and_validation_part_together_hold_each_image_once(data: ImageData) -> None:
+    both = data.train_and_validation
+    assert torch.equal(both.images_NCHW, torch.cat([data.train.images_NCHW, data.validation.images_NCHW]))
+    assert torch.equal(both.labels_N, torch.cat([data.train.labels_N, data.validation.labels_N]))
+    again = replace(data, validation=Part.join(data.validation, data.validation), validation_copies=2)
+    assert torch.equal(again.train_and_validation.images_NCHW, both.images_NCHW)
+
+
 def test_split_follows_its_seed() -> None:
     first, again, other = (split_part(part(), 0.25, seed)[1] for seed in (0, 0, 1))
     assert torch.equal(first.images_NCHW, again.images_NCHW)

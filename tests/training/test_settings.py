@@ -58,3 +58,12 @@ def test_trained_weights_are_tuned_without_warm_up_at_full_resolution():
 
 def test_a_short_training_warms_up_for_half_of_it_at_most():
     assert TrainingSettings(epochs=2, warmup_epochs=5.0, learning_rate=1.0).learning_rate_at(1.0) == pytest.approx(1.0)
+
+
+def test_how_layers_run_and_what_is_logged_are_not_of_the_identity():
+    plain = TrainingSettings(method_options={"random_subnets": 1})
+    assert TrainingSettings(method_options={"random_subnets": 1}, compile=True, tensorboard=True).identity() == (
+        plain.identity()
+    )
+    assert plain.identity() != TrainingSettings().identity()
+    assert set(vars(plain)) - set(plain.identity()) == {"compile", "tensorboard"}

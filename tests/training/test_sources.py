@@ -48,6 +48,9 @@ def test_digits_are_real_and_split_in_three() -> None:
     assert len(data.train) + len(data.validation) // 5 + len(data.test) == 1797
     assert 0.19 < len(data.test) / 1797 < 0.21
     assert not data.flips
+    both = data.train_and_validation
+    assert len(both) + len(data.test) == 1797
+    assert torch.equal(both.images_NCHW, torch.cat([data.train.images_NCHW, data.validation.images_NCHW[:359]]))
 
 
 def test_the_validation_part_of_digits_holds_each_image_and_its_four_shifts() -> None:

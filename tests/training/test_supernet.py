@@ -18,6 +18,7 @@ from hwnas.training import (
     make_method,
     supernet_training,
     train_supernet,
+    training_identity,
 )
 from hwnas.training.methods import Differentiable, SinglePath
 
@@ -82,9 +83,9 @@ def test_every_part_of_the_supernet_is_trained(space, data, method):
 def test_a_checkpoint_of_something_else_is_refused(space, data, tmp_path):
     checkpoint = tmp_path / "supernet.pt"
     train_supernet(space, data, checkpoint=checkpoint, settings=SETTINGS, device="cpu")
-    with pytest.raises(RunError, match="seed=1"):
+    with pytest.raises(RunError, match="seed = 1, but it is of 0"):
         train_supernet(space, data, checkpoint=checkpoint, settings=SETTINGS, seed=1, device="cpu")
-    with pytest.raises(RunError, match="settings"):
+    with pytest.raises(RunError, match=r"training\.epochs = 4, but it is of 3"):
         train_supernet(
             space, data, checkpoint=checkpoint, settings=TrainingSettings(epochs=4, batch_size=20), device="cpu"
         )
@@ -94,6 +95,9 @@ def test_a_checkpoint_of_something_else_is_refused(space, data, tmp_path):
     ):
         with pytest.raises(RunError, match=name):
             load_supernet(other, checkpoint)
+    load_supernet(space, checkpoint, trained_by=training_identity(data, SETTINGS, seed=0))
+    with pytest.raises(RunError, match="seed = 2, but it is of 0"):
+        load_supernet(space, checkpoint, trained_by=training_identity(data, SETTINGS, seed=2))
 
 
 def test_what_does_not_change_the_result_may_change(space, data, tmp_path):
