@@ -60,7 +60,11 @@ def method_for(name, space):
 
 @pytest.mark.parametrize(
     ("settings", "method"),
-    [(SETTINGS, "sandwich")] + [(FULL, name) for name in METHODS],
+    [
+        (SETTINGS, "sandwich"),
+        *((FULL, name) for name in METHODS if name != "differentiable"),
+        (replace(FULL, epochs=2), "differentiable"),  # its passes are long
+    ],
 )
 def test_stopped_anywhere_and_gone_on_with_is_bit_for_bit_the_same(space, data, tmp_path, settings, method):
     def make():

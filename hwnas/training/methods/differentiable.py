@@ -127,7 +127,7 @@ class Differentiable(TrainingMethod):
         for logit, gradient in zip(logits, torch.autograd.grad(step.scaled(loss), logits), strict=True):
             logit.grad = gradient / scale
         step.average_gradients(logits)
-        if torch.cat([gradient for logit in logits if (gradient := logit.grad) is not None]).isfinite().all():
+        if torch.cat([logit.grad for logit in logits if logit.grad is not None]).isfinite().all():
             self._adam.step()
 
     def expected_latency_ms(self) -> float:
@@ -174,8 +174,9 @@ class Differentiable(TrainingMethod):
         """A Gumbel softmax of each variable's logits, alike for all parts of a batch."""
         temperature = self._hot * (self._cold / self._hot) ** step.progress
         sizes = [len(logit) for logit in self.logits]
-        noise = torch.from_numpy(step.rng.gumbel(size=sum(sizes))).to(self.logits[0]).split(sizes)
-        return [((logit + one) / temperature).softmax(0) for logit, one in zip(self.logits, noise, strict=True)]
+        noise = torch.from_numpy(step.rng.gumbel(size=sum(sizes))).to(self.logits[0])
+        drawn = zip(self.logits, torch.split(noise, sizes), strict=True)
+        return [((logit + one) / temperature).softmax(0) for logit, one in drawn]
 
     def _latency_factor(self, weights: list[Tensor]) -> Tensor:
         latency_us = 1e3 * self._space.expected_cost(weights, self._cost)
