@@ -42,7 +42,7 @@ from hwnas.training import (
     supernet_training,
     weighs_latency,
 )
-from hwnas.training.evaluate import evaluation_batch_size
+from hwnas.training.evaluate import calibration_batches, evaluation_batch_size
 from hwnas.training.methods import Plain
 
 STEPS_FOR_MEMORY: Final = 5
@@ -189,8 +189,8 @@ def evaluation(setting: Setting) -> dict[str, Any]:
     for _ in range(setting.rounds):
         architecture = space.sample(rng)
         network = prepared(setting, space.build(architecture))
-        calibration = [x for x, _ in data.batches(data.train, 512, device=setting.device)]
         size = evaluation_batch_size(data, setting.device)
+        calibration = calibration_batches(data.normalized(data.train.images_NCHW, setting.device), 512)
         images = [x for x, _ in data.batches(data.validation, size, device=setting.device)]
 
         def by_hand(network: nn.Module = network, calibration: Any = calibration, images: Any = images) -> None:

@@ -298,7 +298,7 @@ def train_alone(
     return train_network(
         network,
         run.data,
-        replace(training, epochs=own.epochs, warmup_epochs=0.0 if own.start == "inherited" else training.warmup_epochs),
+        training.for_finetuning(own.epochs) if own.start == "inherited" else replace(training, epochs=own.epochs),
         part=part,
         teacher=evaluator.subnet(run.space.largest()) if evaluator is not None and own.distillation > 0 else None,
         distillation=own.distillation,

@@ -68,6 +68,10 @@ class ImageData:
         mean, std: of each channel of the train part, on the scale of `scaled`.
         flips: whether a mirrored image is still of its class.
         validation_copies: how often the validation part holds its images: first each as it is, then each moved.
+
+    Raises:
+        DataError: fewer than two classes; a part without images, with images of another shape than the train part's, or
+            with labels that are not class numbers.
     """
 
     name: str
@@ -79,6 +83,35 @@ class ImageData:
     std: tuple[float, ...]
     flips: bool
     validation_copies: int = 1
+
+    def __post_init__(self) -> None:
+        for part_name in ("train", "validation", "test"):
+            self._check_part(part_name, getattr(self, part_name))
+        if self.num_classes < 2:
+            raise DataError(f"Data {self.name}", "must have at least 2 classes", came=f"it has {self.num_classes}")
+
+    def _check_part(self, part_name: str, part: Part) -> None:
+        where = f"part of {self.name}"
+        if len(part) == 0:
+            raise DataError(f"The {part_name} {where}", "must have images", came="it has none")
+        shape, wanted = tuple(part.images_NCHW.shape), (len(part), *self.train.images_NCHW.shape[1:])
+        if shape != wanted:
+            raise DataError(
+                f"The {part_name} {where}",
+                f"must have {len(part)} images, as it has labels, of {wanted[1:]} as the train part",
+                came=f"it has {shape[0]} of {shape[1:]}",
+            )
+        if part.labels_N.dtype != torch.int64:
+            raise DataError(
+                f"Labels of the {part_name} {where}", "must be int64", came=f"they are {part.labels_N.dtype}"
+            )
+        low, high = (int(label) for label in part.labels_N.aminmax())
+        if low < 0 or high >= self.num_classes:
+            raise DataError(
+                f"Labels of the {part_name} {where}",
+                f"must be from 0 to {self.num_classes - 1}",
+                came=f"they are from {low} to {high}",
+            )
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -177,25 +210,11 @@ def split_part(part: Part, share: float, seed: int) -> tuple[Part, Part]:
 def assemble(
     name: str, train: Part, validation: Part, test: Part, class_names: Sequence[str], *, flips: bool
 ) -> ImageData:
-    """Checks the parts against each other and measures mean and deviation of the train part. Raises DataError."""
-    for part_name, part in (("train", train), ("validation", validation), ("test", test)):
-        if len(part) == 0:
-            raise DataError(f"The {part_name} part of {name}", "must have images", came="it has none")
-        if part.images_NCHW.shape[1:] != train.images_NCHW.shape[1:]:
-            raise DataError(
-                f"The {part_name} part of {name}",
-                f"must have images of {tuple(train.images_NCHW.shape[1:])} as the train part",
-                came=f"they are {tuple(part.images_NCHW.shape[1:])}",
-            )
-        low, high = int(part.labels_N.min()), int(part.labels_N.max())
-        if low < 0 or high >= len(class_names):
-            raise DataError(
-                f"Labels of the {part_name} part of {name}",
-                f"must be from 0 to {len(class_names) - 1}",
-                came=f"they are from {low} to {high}",
-            )
-    if len(class_names) < 2:
-        raise DataError(f"Data {name}", "must have at least 2 classes", came=f"it has {len(class_names)}")
+    """Measures mean and deviation of the train part.
+
+    Raises:
+        DataError: as ImageData; a class without train images; images that are not finite.
+    """
     sums = torch.zeros(2, train.images_NCHW.shape[1], dtype=torch.float64)
     for start in range(0, len(train), 4096):
         x_BCHW = scaled(train.images_NCHW[start : start + 4096]).double()
@@ -204,9 +223,18 @@ def assemble(
     if not torch.isfinite(sums).all():
         raise DataError(f"Images of {name}", "must be finite numbers", came="some are infinite or NaN")
     std = (square - mean**2).clamp_min(0).sqrt().clamp_min(1e-3)
-    return ImageData(
+    data = ImageData(
         name, train, validation, test, tuple(class_names), tuple(mean.tolist()), tuple(std.tolist()), flips
     )
+    present = torch.bincount(train.labels_N, minlength=len(class_names)) > 0
+    if not present.all():
+        raise DataError(
+            f"Class {class_names[int(present.int().argmin())]} of {name}",
+            "must have train images",
+            came="it has none",
+            do="Number the classes from 0 without gaps",
+        )
+    return data
 
 
 def _read_dataset(dataset: Any, where: str) -> Part:

@@ -122,9 +122,16 @@ def joined(device: torch.device) -> Iterator[Processes]:
 
 
 def own_device(device: torch.device | str | None) -> torch.device:
-    """`device`, or where it is None the GPU of this process where there is one, else the CPU."""
+    """`device`, or where it is None the GPU of this process where there is one, else the CPU.
+
+    Raises:
+        SettingsError: torchrun has started more processes on this machine than it has GPUs.
+    """
     if device is not None:
         return torch.device(device)
     if not torch.cuda.is_available():
         return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    count, processes = torch.cuda.device_count(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if processes > count:
+        raise SettingsError("--nproc-per-node", f"must be at most {count}, the GPUs here", came=f"{processes} came")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))

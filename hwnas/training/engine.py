@@ -25,10 +25,11 @@ from hwnas.training.augmentation import augment, resized, targets
 from hwnas.training.checkpoint import check_identity, read_checkpoint, training_identity, write_checkpoint
 from hwnas.training.data import ImageData, Part, split_part
 from hwnas.training.distributed import Processes
+from hwnas.training.memory import within_memory
 from hwnas.training.methods import Step, TrainingMethod
 from hwnas.training.metrics import EpochMetrics
 from hwnas.training.optimizers import make_optimizer
-from hwnas.training.preconditions import check_settings
+from hwnas.training.preconditions import check_settings, smaller_steps
 from hwnas.training.scalars import Scalars
 from hwnas.training.settings import TrainingSettings
 from hwnas.training.threads import suitable_threads
@@ -59,6 +60,7 @@ class Training:
 
     Raises:
         SettingsError: as `check_settings`.
+        TrainingError: the memory of the device does not suffice.
     """
 
     def __init__(
@@ -86,20 +88,25 @@ class Training:
         if method.held_out_share > 0:
             part, self._held = split_part(part, method.held_out_share, seed)
         check_settings(settings, part, network=network, device=self.device, processes=self.processes)
-        self._part = part.to(self.device)
-        self._held = None if self._held is None else self._held.to(self.device)
         self.steps_per_epoch = len(part) // settings.batch_size
         self.total_steps = settings.epochs * self.steps_per_epoch
-        self.network = network.to(self.device)
-        if settings.channels_last:
-            self.network.to(memory_format=torch.channels_last)
+        with within_memory(
+            f"Training on {self.device}",
+            came="the weights and images do not",
+            do="Choose a smaller space, or a device with more memory",
+        ):
+            self._part = part.to(self.device)
+            self._held = None if self._held is None else self._held.to(self.device)
+            self.network = network.to(self.device)
+            if settings.channels_last:
+                self.network.to(memory_format=torch.channels_last)
+            method.to(self.device)
+            self._average = self._new_average()
         set_drop_path(self.network, settings.drop_path)
         if self.processes.count > 1:
             synchronize(self.network)
-        method.to(self.device)
         self._optimizer = make_optimizer(self.network, settings)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "fp16")
-        self._average = self._new_average()
         self._identity = {**(identity or {}), **training_identity(data, settings, seed)}
         self._metrics = EpochMetrics(self.device)
         if settings.compile:
@@ -133,12 +140,19 @@ class Training:
         """
         end = self.total_steps if until is None else min(until, self.total_steps)
         first = self.processes.is_first
-        logs = checkpoint.parent / "tensorboard" if self.settings.tensorboard and first and checkpoint else None
+        logs = None
+        if checkpoint is not None and first and self.settings.tensorboard:
+            logs = checkpoint.parent / "tensorboard" / checkpoint.stem
         told = saved = time.monotonic()
         pause = CHECKPOINT_SECONDS
-        with suitable_threads(self._data.input_shape), _own_rng(self.device), Scalars(logs, self.steps_done) as scalars:
+        with (
+            self._guarded(),
+            suitable_threads(self._data.input_shape),
+            _own_rng(self.device),
+            Scalars(logs, self.steps_done) as scalars,
+        ):
             while self.steps_done < end:
-                self._guarded_step()
+                self.run_step()
                 now = time.monotonic()
                 ended = self.steps_done == end
                 if ended or self.steps_done % self.steps_per_epoch == 0 or now - told > TOLD_SECONDS:
@@ -214,23 +228,18 @@ class Training:
             self.network.load_state_dict(self._average)
         return self.network
 
-    def _guarded_step(self) -> None:
-        try:
-            with self.processes.hearing():
-                self.run_step()
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            said = str(error)
-            full = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in said
-            if not full:
-                raise
-            batch = self.settings.batch_size
-            smaller = max(2, batch // 2)
-            raise TrainingError(
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[None]:
+        settings = self.settings
+        with (
+            within_memory(
                 f"Training on {self.device}",
-                "must fit its memory",
-                came=f"training.batch_size={batch} in {self.settings.accumulation} part(s) does not",
-                do=f"Set training.batch_size = {smaller}, or keep it with accumulation = {self.settings.accumulation * 2}",
-            ) from error
+                came=f"training.batch_size={settings.batch_size} in {settings.accumulation} part(s) does not",
+                do=smaller_steps(settings, self.processes),
+            ),
+            self.processes.hearing(),
+        ):
+            yield
 
     def _tell(self, scalars: Scalars) -> tuple[float, float]:
         loss, accuracy = self._check_loss(), self._metrics.accuracy()
@@ -282,7 +291,8 @@ class Training:
         if self._held is None:
             raise RuntimeError("the method holds nothing out")
         generator = torch.Generator().manual_seed(seed + 1)
-        size = min(self.settings.batch_size, len(self._held) // self.processes.count * self.processes.count)
+        most = len(self._held) // self.processes.count * self.processes.count
+        size = min(self.settings.batch_size // self.settings.accumulation, most)
         indices_B = torch.randperm(len(self._held), generator=generator)[:size]
         return self._batch(self._held, indices_B, progress, seed + 1)
 
@@ -300,7 +310,11 @@ class Training:
         )
         x_BCHW = resized(self._data.normalized(images_BCHW, self.device), self.settings, progress)
         labels_B = own.labels_N.to(self.device)
-        return targets(x_BCHW, labels_B, self.settings, num_classes=self._data.num_classes, generator=generator)
+        x_BCHW, target_BK = targets(
+            x_BCHW, labels_B, self.settings, num_classes=self._data.num_classes, generator=generator
+        )
+        wanted = torch.channels_last if self.settings.channels_last else torch.contiguous_format
+        return x_BCHW.contiguous(memory_format=wanted), target_BK
 
     def _new_average(self) -> dict[str, Tensor] | None:
         return copy.deepcopy(self.network.state_dict()) if self.settings.ema_decay else None

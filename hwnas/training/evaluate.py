@@ -12,14 +12,23 @@ from torch import Tensor, nn
 
 from hwnas.spaces import Architecture, SuperNet
 from hwnas.training.data import ImageData, Part
+from hwnas.training.memory import in_fitting_batches, within_memory
 from hwnas.training.threads import suitable_threads
 
-__all__ = ["SubnetEvaluator", "accuracy", "evaluation_batch_size", "predict_logits", "recalibrate_batch_norm"]
+__all__ = [
+    "SubnetEvaluator",
+    "accuracy",
+    "calibration_batches",
+    "evaluation_batch_size",
+    "predict_logits",
+    "recalibrate_batch_norm",
+]
 
-CALIBRATION_BATCH: Final = 512
-GPU_BATCH: Final = 512
+LARGEST_BATCH: Final = 512
+GPU_PIXELS: Final = 2**23
+"""Pixels a channel of a batch on a GPU, at most about."""
 CPU_PIXELS: Final = 2**16
-"""Pixels a channel of a batch on a CPU, about: activations of larger ones leave the caches, at half the speed."""
+"""The same on a CPU: activations of larger ones leave the caches, at half the speed."""
 
 
 @torch.no_grad()
@@ -33,30 +42,46 @@ def recalibrate_batch_norm(network: nn.Module, batches_BCHW: Iterable[Tensor]) -
     layers = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d)]
     momenta = [layer.momentum for layer in layers]
     network.eval()
-    for layer in layers:
-        layer.reset_running_stats()
-        layer.momentum = None
-        layer.train()
-    for x_BCHW in batches_BCHW:
-        network(x_BCHW)
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.momentum = momentum
-    network.eval()
+    try:
+        for layer in layers:
+            layer.reset_running_stats()
+            layer.momentum = None
+            layer.train()
+        for x_BCHW in batches_BCHW:
+            network(x_BCHW)
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+        network.eval()
 
 
 @torch.no_grad()
 def predict_logits(network: nn.Module, data: ImageData, part: Part, *, device: torch.device | str = "cpu") -> Tensor:
-    """The logits (N, K) of `network`, in evaluation mode, for all images of `part`; on the CPU."""
+    """The logits (N, K) of `network`, in evaluation mode, for all images of `part`; on the CPU.
+
+    Raises:
+        TrainingError: the device's memory does not suffice for one image.
+    """
     network.eval()
-    batches = data.batches(part, evaluation_batch_size(data, device), device=device)
-    return torch.cat([network(x).cpu() for x, _ in batches])
+
+    def predict(batch_size: int) -> Tensor:
+        return torch.cat([network(x_BCHW).cpu() for x_BCHW, _ in data.batches(part, batch_size, device=device)])
+
+    return in_fitting_batches(predict, evaluation_batch_size(data, device), device=device)
 
 
 def evaluation_batch_size(data: ImageData, device: torch.device | str) -> int:
     """How many images are passed through a network at once where no gradients are wanted."""
-    if torch.device(device).type != "cpu":
-        return GPU_BATCH
-    return max(16, min(GPU_BATCH, CPU_PIXELS // math.prod(data.input_shape[1:])))
+    return _images_within(CPU_PIXELS if torch.device(device).type == "cpu" else GPU_PIXELS, data)
+
+
+def calibration_batches(images_NCHW: Tensor, batch_size: int) -> list[Tensor]:
+    """Batches of at most `batch_size` images and as even as can be, since each counts the same for the statistics."""
+    return list(images_NCHW.tensor_split(math.ceil(len(images_NCHW) / batch_size)))
+
+
+def _images_within(pixels: int, data: ImageData) -> int:
+    return max(16, min(LARGEST_BATCH, pixels // math.prod(data.input_shape[1:])))
 
 
 def accuracy(network: nn.Module, data: ImageData, part: Part, *, device: torch.device | str = "cpu") -> float:
@@ -75,6 +100,9 @@ class SubnetEvaluator:
         validation_images: of the validation part, how many each is scored on; None: all.
         seed: of the choice of those images.
         device: where to run.
+
+    Raises:
+        TrainingError: the device's memory does not suffice.
     """
 
     def __init__(
@@ -87,20 +115,30 @@ class SubnetEvaluator:
         seed: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:
-        self._supernet = supernet.to(device)
         self._data = data
         self._device = device
         generator = torch.Generator().manual_seed(seed)
         chosen = data.train.select(torch.randperm(len(data.train), generator=generator)[:calibration_images])
         drawn_N = torch.randperm(len(data.validation), generator=generator)[:validation_images]
         self._validation = data.validation if validation_images is None else data.validation.select(drawn_N)
-        self._calibration = [x_BCHW for x_BCHW, _ in data.batches(chosen, CALIBRATION_BATCH, device=device)]
+        with within_memory(
+            f"Evaluating on {device}",
+            came="the supernet and its calibration images do not",
+            do="Set calibration_images lower, or use a device with more memory",
+        ):
+            self._supernet = supernet.to(device)
+            self._calibration_NCHW = data.normalized(chosen.images_NCHW, device)
 
     def subnet(self, architecture: Architecture) -> nn.Module:
         """The sub-network as a plain network of its own, batch norms recalibrated, in evaluation mode."""
-        with suitable_threads(self._data.input_shape):
+        data, images_NCHW = self._data, self._calibration_NCHW
+        with suitable_threads(data.input_shape):
             network = self._supernet.subnet(architecture)
-            recalibrate_batch_norm(network, self._calibration)
+            in_fitting_batches(
+                lambda batch_size: recalibrate_batch_norm(network, calibration_batches(images_NCHW, batch_size)),
+                _images_within(GPU_PIXELS, data),
+                device=self._device,
+            )
         return network
 
     def errors(self, architectures: Sequence[Architecture]) -> list[float]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 from hwnas.errors import SettingsError, UnknownNameError
@@ -45,7 +45,7 @@ class TrainingSettings:
         epochs: passes over the train part.
         batch_size: images in a step, over all processes.
         accumulation: parts that a batch is cut into, whose gradients are summed: less memory, the same step but for the
-            batch norms' statistics.
+            batch norms' statistics; of images that a method holds out it takes a part's worth.
         optimizer: "sgd" with Nesterov's momentum, or "adamw".
         learning_rate: the highest, after the warm-up; it falls to 0 as a cosine.
         warmup_epochs: epochs in which it rises from 0.
@@ -119,10 +119,14 @@ class TrainingSettings:
         """The fields that trained weights follow from: all but `compile` and `tensorboard`."""
         return {name: value for name, value in asdict(self).items() if name not in NOT_OF_THE_RESULT}
 
+    def for_finetuning(self, epochs: int) -> "TrainingSettings":
+        """These settings for `epochs` of weights that are trained already: no warm-up, and full resolution throughout."""
+        return replace(self, epochs=epochs, warmup_epochs=0.0, first_resolution=1.0)
+
     def learning_rate_at(self, epoch: float) -> float:
         """The learning rate after `epoch` epochs: a linear warm-up, then half a cosine to 0."""
         warmup = min(self.warmup_epochs, self.epochs / 2)
         if epoch < warmup:
-            return self.learning_rate * (epoch + 1e-2) / warmup
+            return self.learning_rate * min(1.0, (epoch + 1e-2) / warmup)
         progress = (epoch - warmup) / max(self.epochs - warmup, 1e-9)
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))

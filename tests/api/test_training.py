@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,20 @@ def test_without_a_supernet_scratch_works_and_inherited_says_what_to_do(run):
     assert not network.training
     with pytest.raises(StoredFileError, match="hwnas train"):
         train_alone(folder, folder.space.smallest(), AloneSettings("inherited", 1, 0.0))
+
+
+@pytest.mark.parametrize(("start", "resolution", "warmup"), [("inherited", 1.0, 0.0), ("scratch", 0.5, 2.0)])
+def test_inherited_weights_are_tuned_at_full_resolution(finished, monkeypatch, start, resolution, warmup):
+    given = []
+    monkeypatch.setattr(
+        "hwnas.api.training.train_network", lambda network, data, settings, **_: given.append(settings) or network
+    )
+    folder = open_run(finished)
+    evaluator = evaluator_of(folder)
+    growing = replace(folder.settings.training, first_resolution=0.5, warmup_epochs=2.0)
+    folder.settings = folder.settings.model_copy(update={"training": growing})
+    train_alone(folder, folder.space.smallest(), AloneSettings(start, 3, 0.0), evaluator=evaluator)
+    assert [(one.epochs, one.first_resolution, one.warmup_epochs) for one in given] == [(3, resolution, warmup)]
 
 
 def test_a_method_that_weighs_latency_gets_that_of_the_table(run):

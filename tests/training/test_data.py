@@ -103,6 +103,8 @@ class Listed(Dataset[object]):
         ([(torch.zeros(4), 0)] * 4, "must be an image"),
         ([(torch.zeros(1, 4, 4), 0)] * 8, "at least 2 classes"),
         ([(torch.zeros(1, 4, 4), label) for label in (-1, 0, 1) * 4], "must be from 0 to 1"),
+        ([(torch.zeros(1, 4, 4), label) for label in (1, 2) * 8], "Class 0 of python must have train images"),
+        ([(torch.zeros(1, 4, 4), label) for label in (0, 3) * 8], "Class 1 of python must have train images"),
         ([(torch.full((1, 4, 4), float("nan")), label) for label in (0, 1) * 8], "finite"),
     ],
 )
@@ -135,8 +137,25 @@ def test_arrays_and_grey_images_become_tensors() -> None:
 
 
 def test_parts_of_different_shape_are_refused() -> None:
-    with pytest.raises(DataError, match="test part of toy must have images of"):
+    with pytest.raises(
+        DataError, match=r"test part of toy must have 40 images.* of \(3, 6, 6\).* it has 40 of \(3, 7, 7\)"
+    ):
         assemble("toy", part(), part(), part(side=7), list("abcd"), flips=False)
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (torch.arange(40) % 5, "Labels of the test part of toy must be from 0 to 3, but they are from 0 to 4"),
+        (torch.arange(40) % 4 - 1, "from -1 to 2"),
+        ((torch.arange(40) % 4).float(), r"must be int64, but they are torch\.float32"),
+        (torch.arange(39) % 4, "must have 39 images, as it has labels"),
+        (torch.arange(0), "must have images, but it has none"),
+    ],
+)
+def test_data_that_a_user_made_are_checked_alike(data: ImageData, labels: torch.Tensor, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        replace(data, test=Part(part().images_NCHW, labels))
 
 
 def test_parts_are_joined_in_order() -> None:

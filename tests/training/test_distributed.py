@@ -46,6 +46,20 @@ def test_a_named_device_is_kept():
     assert own_device("meta").type == "meta"
 
 
+def test_each_process_has_a_gpu_of_its_own(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    assert own_device(None) == torch.device("cuda", 0)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert own_device(None) == torch.device("cuda", 1)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    with pytest.raises(SettingsError, match="nproc-per-node must be at most 2, the GPUs here, but 3 came"):
+        own_device(None)
+
+
 def train_one_of_two(rank, folder, space, data, settings):
     torch.set_num_threads(1)
     os.environ.update(MASTER_ADDR="127.0.0.1", RANK=str(rank), WORLD_SIZE="2")
@@ -59,7 +73,7 @@ def train_one_of_two(rank, folder, space, data, settings):
 
 @pytest.mark.parametrize("method", ["sandwich", "single_path"])
 def test_two_processes_are_as_one_on_the_same_batches(space, data, tmp_path, method):
-    settings = replace(SETTINGS, method=method, ema_decay=0.5)
+    settings = replace(SETTINGS, method=method, ema_decay=0.5, clip_norm=1.0)
     multiprocessing.spawn(train_one_of_two, (str(tmp_path), space, data, settings), nprocs=2)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
     assert all(torch.equal(first[name], second[name]) for name in first)

@@ -15,7 +15,16 @@ from torch import nn
 
 from hwnas.errors import SettingsError, TrainingError
 from hwnas.layers import Elastic
-from hwnas.training import METHODS, Part, Training, TrainingSettings, load_data, make_method, supernet_training
+from hwnas.training import (
+    METHODS,
+    ImageData,
+    Part,
+    Training,
+    TrainingSettings,
+    load_data,
+    make_method,
+    supernet_training,
+)
 from hwnas.training.methods import Plain, ProgressiveShrinking
 
 SETTINGS = TrainingSettings(epochs=3, batch_size=20)
@@ -51,7 +60,11 @@ def method_for(name, space):
 
 @pytest.mark.parametrize(
     ("settings", "method"),
-    [(SETTINGS, "sandwich")] + [(FULL, name) for name in METHODS],
+    [
+        (SETTINGS, "sandwich"),
+        *((FULL, name) for name in METHODS if name != "differentiable"),
+        (replace(FULL, epochs=2), "differentiable"),  # its passes are long
+    ],
 )
 def test_stopped_anywhere_and_gone_on_with_is_bit_for_bit_the_same(space, data, tmp_path, settings, method):
     def make():
@@ -150,6 +163,31 @@ def test_a_batch_in_parts_is_the_same_step(data):
     torch.testing.assert_close(whole, parts, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("channels_last", [True, False])
+@pytest.mark.parametrize("augmentation", ["none", "standard"])
+def test_layers_are_given_images_in_the_format_that_is_set(data, channels_last, augmentation):
+    coloured = [Part(part.images_NCHW.repeat(1, 3, 1, 1), part.labels_N) for part in (data.train, data.test)]
+    data = ImageData("coloured", coloured[0], coloured[1], coloured[1], data.class_names, (0.5,) * 3, (0.3,) * 3, False)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 10))
+    formats = []
+    network[0].register_forward_hook(lambda layer, given, out: formats.extend([given[0], out]))
+    settings = replace(SETTINGS, epochs=1, channels_last=channels_last, augmentation=augmentation)
+    trained(data, settings, network)
+    wanted, other = (torch.channels_last, torch.contiguous_format)[:: 1 if channels_last else -1]
+    assert len(formats) == 6
+    assert all(one.is_contiguous(memory_format=wanted) for one in formats)
+    assert not any(one.is_contiguous(memory_format=other) for one in formats)
+
+
+@pytest.mark.parametrize(("accumulation", "images"), [(2, 10), (5, 4)])
+def test_images_held_out_are_no_more_than_a_part_of_a_batch(space, data, accumulation, images):
+    training = supernet_training(
+        space, data, replace(SETTINGS, accumulation=accumulation), method_for("differentiable", space)
+    )
+    x_BCHW, target_BK = training._held_out_batch(0.5, 1)
+    assert len(x_BCHW) == len(target_BK) == images
+
+
 def test_gradients_are_clipped(data):
     settings = replace(SETTINGS, clip_norm=1e-4, epochs=1, momentum=0.0, warmup_epochs=0.0, weight_decay=0.0)
     moved = (trained(data, settings).network.layer.weight - Linear().layer.weight).norm()
@@ -182,9 +220,16 @@ def test_memory_that_does_not_suffice_names_a_batch_size_to_try(data, monkeypatc
         raise error
 
     monkeypatch.setattr(Linear, "forward", full)
-    with pytest.raises(
-        TrainingError, match=r"batch_size=20 in 1 part.*batch_size = 10, or keep it with accumulation = 2"
-    ):
+    with pytest.raises(TrainingError, match=r"batch_size=20 in 1 part.*batch_size = 10 or training.accumulation = 2"):
+        trained(data, SETTINGS)
+
+
+def test_weights_that_do_not_fit_the_memory_are_told_of(data, monkeypatch):
+    def full(self, device):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Linear, "to", full)
+    with pytest.raises(TrainingError, match="Training on cpu must fit the memory, but the weights and images do not"):
         trained(data, SETTINGS)
 
 
@@ -230,7 +275,7 @@ def test_curves_are_written_for_tensorboard(data, tmp_path):
     event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     training = Training(Linear(), data, replace(SETTINGS, tensorboard=True), Plain())
     training.run(tmp_path / "a.pt")
-    events = event_accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    events = event_accumulator.EventAccumulator(str(tmp_path / "tensorboard" / "a")).Reload()
     assert [event.step for event in events.Scalars("training/loss")] == [3, 6, 9]
 
 

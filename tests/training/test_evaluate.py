@@ -1,5 +1,6 @@
 """Batch-norm recalibration and accuracy."""
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch import nn
 
 from hwnas.spaces import MobileNetV3
 from hwnas.training import ImageData, Part, SubnetEvaluator, accuracy, evaluate, predict_logits, recalibrate_batch_norm
-from hwnas.training.evaluate import evaluation_batch_size
+from hwnas.training.evaluate import calibration_batches, evaluation_batch_size
 
 
 def test_recalibration_gives_the_statistics_of_the_images() -> None:
@@ -87,12 +88,62 @@ def test_the_evaluator_leaves_the_supernet_as_it_was(space: MobileNetV3, data: I
 
 
 @pytest.mark.parametrize(
-    ("side", "device", "size"), [(8, "cpu", 512), (32, "cpu", 64), (224, "cpu", 16), (224, "cuda", 512)]
+    ("side", "device", "size"),
+    [(8, "cpu", 512), (32, "cpu", 64), (224, "cpu", 16), (32, "cuda", 512), (224, "cuda", 167)],
 )
-def test_batches_stay_in_the_caches_of_a_cpu(data: ImageData, side: int, device: str, size: int) -> None:
+def test_batches_stay_in_the_caches_of_a_cpu_and_in_the_memory_of_a_gpu(
+    data: ImageData, side: int, device: str, size: int
+) -> None:
     part = Part(torch.zeros(2, 1, side, side), torch.tensor([0, 1]))
-    large = dataclasses.replace(data, train=part)
+    large = dataclasses.replace(data, train=part, validation=part, test=part)
     assert evaluation_batch_size(large, device) == size
+
+
+def test_calibration_batches_are_even() -> None:
+    images = torch.arange(513.0)
+    first, second = calibration_batches(images, 512)
+    assert (len(first), len(second)) == (257, 256)
+    assert torch.equal(torch.cat([first, second]), images)
+    assert [len(batch) for batch in calibration_batches(images, 1000)] == [513]
+
+
+def limited(network: nn.Module, most: int) -> list[int]:
+    """A list of the sizes of the batches that `network` is given, of which it takes `most` images."""
+    sizes: list[int] = []
+
+    def take(module: nn.Module, inputs: tuple[torch.Tensor]) -> None:
+        sizes.append(len(inputs[0]))
+        if sizes[-1] > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    network.register_forward_pre_hook(take)
+    return sizes
+
+
+def test_batches_are_smaller_where_the_memory_does_not_suffice(space: MobileNetV3, data: ImageData) -> None:
+    network = space.build(space.smallest()).eval()
+    whole = predict_logits(network, data, data.validation)
+    sizes = limited(network, 20)
+    torch.testing.assert_close(predict_logits(network, data, data.validation), whole)
+    assert sizes == [60, 60, 60, 60, 32, 16, 16, 16, 12]  # of 512, 256, 128, 64, 32 and 16
+
+
+def test_recalibration_begins_anew_with_smaller_batches(
+    space: MobileNetV3, data: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supernet = space.supernet()
+    evaluator = SubnetEvaluator(supernet, data, calibration_images=41)
+    network = supernet.subnet(space.smallest())
+    expected = copy.deepcopy(network)
+    sizes = limited(network, 30)
+    monkeypatch.setattr(supernet, "subnet", lambda architecture: network)
+    evaluator.subnet(space.smallest())
+    assert sizes == [41, 41, 41, 41, 21, 20]
+    chosen = evaluator._calibration_NCHW
+    recalibrate_batch_norm(expected, [chosen[:21], chosen[21:]])
+    for name, value in expected.state_dict().items():
+        torch.testing.assert_close(network.state_dict()[name], value, msg=name)
+    assert {layer.momentum for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)} == {0.1}
 
 
 def test_logits_do_not_depend_on_how_images_are_batched(

@@ -1,5 +1,6 @@
 """What is refused before a training begins."""
 
+import re
 import sys
 from dataclasses import replace
 
@@ -9,9 +10,9 @@ from torch import nn
 
 from hwnas.errors import SettingsError
 from hwnas.layers import PatchEmbed
-from hwnas.training import TrainingSettings
+from hwnas.training import Part, TrainingSettings
 from hwnas.training.distributed import Processes
-from hwnas.training.preconditions import check_settings
+from hwnas.training.preconditions import check_settings, smaller_steps
 
 SETTINGS = TrainingSettings(batch_size=20)
 
@@ -52,8 +53,38 @@ def test_images_cannot_grow_for_a_transformer(data):
         check(replace(SETTINGS, first_resolution=0.5), data.train, network=transformer)
 
 
+def test_randaugment_takes_bytes_and_numbers_from_0_to_1(data):
+    settings = replace(SETTINGS, augmentation="randaugment")
+    fractions = data.train.images_NCHW / 255
+    check(settings, data.train)
+    check(settings, Part(fractions, data.train.labels_N))
+    shifted = Part(fractions * 2 - 0.5, data.train.labels_N)
+    check(SETTINGS, shifted)
+    with pytest.raises(SettingsError, match=r"must be none or standard .* images from -0\.5 to 1\.5"):
+        check(settings, shifted)
+
+
 def test_tensorboard_must_be_there(data, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     check(SETTINGS, data.train)
     with pytest.raises(SettingsError, match=r"pip install 'hwnas\[tensorboard\]'"):
         check(replace(SETTINGS, tensorboard=True), data.train)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "accumulation", "processes", "advice"),
+    [
+        (20, 1, 1, "Set training.batch_size = 10 or training.accumulation = 2"),
+        (5, 1, 1, "Set training.batch_size = 2"),
+        (9, 1, 1, "Set training.batch_size = 4 or training.accumulation = 3"),
+        (12, 2, 2, "Set training.batch_size = 4 or training.accumulation = 3"),
+        (6, 1, 3, "Set training.batch_size = 3"),
+        (3, 1, 1, "Use a device with more memory"),
+    ],
+)
+def test_where_memory_does_not_suffice_the_advice_is_allowed(data, batch_size, accumulation, processes, advice):
+    settings = TrainingSettings(batch_size=batch_size, accumulation=accumulation)
+    said = smaller_steps(settings, Processes(0, processes))
+    assert said == advice
+    for name, value in re.findall(r"training.(\w+) = (\d+)", said):
+        check(replace(settings, **{name: int(value)}), data.train, processes=processes)

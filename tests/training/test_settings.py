@@ -44,6 +44,18 @@ def test_the_learning_rate_warms_up_and_falls_to_nothing():
     assert all(np.diff(rates[peak:]) < 0)
 
 
+def test_the_learning_rate_is_never_above_its_highest():
+    settings = TrainingSettings(epochs=1, learning_rate=0.4, warmup_epochs=0.005)
+    assert max(settings.learning_rate_at(epoch) for epoch in np.linspace(0, 0.01, 50)) <= 0.4
+
+
+def test_trained_weights_are_tuned_without_warm_up_at_full_resolution():
+    settings = TrainingSettings(epochs=20, warmup_epochs=2, first_resolution=0.5, growth_start=0.2, batch_size=24)
+    assert settings.for_finetuning(3) == TrainingSettings(
+        epochs=3, warmup_epochs=0, first_resolution=1.0, growth_start=0.2, batch_size=24
+    )
+
+
 def test_a_short_training_warms_up_for_half_of_it_at_most():
     assert TrainingSettings(epochs=2, warmup_epochs=5.0, learning_rate=1.0).learning_rate_at(1.0) == pytest.approx(1.0)
 

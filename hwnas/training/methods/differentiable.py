@@ -99,7 +99,7 @@ class Differentiable(TrainingMethod):
     def step(self, network: Any, step: Step) -> Trained:
         """Weights, on the labels, with freshly drawn mixtures."""
         with torch.no_grad():
-            weights = self._draw(step.progress)
+            weights = self._draw(step)
         network.mix(weights)
         logits_BK = step.forward(network)
         loss = cross_entropy(logits_BK, step.target_BK)
@@ -107,23 +107,28 @@ class Differentiable(TrainingMethod):
         return Trained(logits_BK.detach(), loss.detach())
 
     def finish(self, network: Any, step: Step) -> None:
-        """Now and then the options' logits, on held-out images; the weights' gradients are thrown away."""
+        """Now and then the options' logits, on held-out images; the weights' gradients are thrown away.
+
+        As with weights, a step is left out where its gradients overflow in half precision.
+        """
         self._steps += 1
         if step.held_out is None or step.progress < self._warmup_share or self._steps % self.every:
             return
         x_BCHW, target_BK = step.held_out()
-        weights = self._draw(step.progress)
+        weights = self._draw(step)
         network.mix(weights)
         with step.autocast():
             logits_BK = network(x_BCHW)
         loss = cross_entropy(logits_BK.float(), target_BK)
         if self._latency_weight > 0:
             loss = loss * self._latency_factor(weights)
-        gradients = torch.autograd.grad(loss, list(self.logits.parameters()))
-        for logit, gradient in zip(self.logits.parameters(), gradients, strict=True):
-            logit.grad = gradient
-        step.average_gradients(self.logits.parameters())
-        self._adam.step()
+        logits = list(self.logits.parameters())
+        scale = step.scaled(torch.ones_like(loss))
+        for logit, gradient in zip(logits, torch.autograd.grad(step.scaled(loss), logits), strict=True):
+            logit.grad = gradient / scale
+        step.average_gradients(logits)
+        if torch.cat([logit.grad for logit in logits if logit.grad is not None]).isfinite().all():
+            self._adam.step()
 
     def expected_latency_ms(self) -> float:
         """Of architectures drawn from the trained probabilities."""
@@ -165,9 +170,13 @@ class Differentiable(TrainingMethod):
         known = {"expected_latency_ms": self.expected_latency_ms()} if bool(self._cost.any()) else {}
         return {**known, "entropy_bits": float(torch.stack(entropies).mean())}
 
-    def _draw(self, progress: float) -> list[Tensor]:
-        temperature = self._hot * (self._cold / self._hot) ** progress
-        return [nn.functional.gumbel_softmax(logit, tau=temperature) for logit in self.logits]
+    def _draw(self, step: Step) -> list[Tensor]:
+        """A Gumbel softmax of each variable's logits, alike for all parts of a batch."""
+        temperature = self._hot * (self._cold / self._hot) ** step.progress
+        sizes = [len(logit) for logit in self.logits]
+        noise = torch.from_numpy(step.rng.gumbel(size=sum(sizes))).to(self.logits[0])
+        drawn = zip(self.logits, torch.split(noise, sizes), strict=True)
+        return [((logit + one) / temperature).softmax(0) for logit, one in drawn]
 
     def _latency_factor(self, weights: list[Tensor]) -> Tensor:
         latency_us = 1e3 * self._space.expected_cost(weights, self._cost)

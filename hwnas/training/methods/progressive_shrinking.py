@@ -27,6 +27,7 @@ class ProgressiveShrinking(TrainingMethod):
 
     Sub-networks learn from the labels and from the largest network as it was at the end of its own training. Before the
     first option that leaves channels out joins in, channels are sorted by importance, so that the important ones stay.
+    A variable `resolution` is free throughout: each pass draws one, also while the largest network is trained alone.
 
     Args:
         space: whose sub-networks.
@@ -81,14 +82,7 @@ class ProgressiveShrinking(TrainingMethod):
             return False
         if self.teacher is None and self._distillation > 0:
             self.teacher = network.subnet(self._space.largest()).eval()
-        open_kinds = [
-            _kind(variable.name)
-            for variable, lowest, count in zip(
-                self._space.variables, self.lowest_options(progress), self._space.num_options_V, strict=True
-            )
-            if lowest < count - 1
-        ]
-        if self._sorted or not any(kind not in {FREE, "kernel_size", "depth"} for kind in open_kinds):
+        if self._sorted or not self._open_kinds(self.lowest_options(progress)) - {"kernel_size", "depth"}:
             return False
         self._sorted = True
         layers = [layer for layer in network.modules() if isinstance(layer, Sortable)]
@@ -103,8 +97,7 @@ class ProgressiveShrinking(TrainingMethod):
             with torch.no_grad():
                 soft_BK = step.forward(self.teacher).softmax(1)
         lowest = self.lowest_options(step.progress)
-        fixed = np.array(lowest) == self._space.num_options_V - 1
-        paths = 1 if fixed.all() else self._paths
+        paths = self._paths if self._open_kinds(lowest) else 1
         for _ in range(paths):
             network.activate(self._sample(lowest, step.rng))
             logits_BK = step.forward(network)
@@ -131,6 +124,11 @@ class ProgressiveShrinking(TrainingMethod):
         if state["teacher"] is not None:
             self.teacher = self._space.build(self._space.largest()).to(self._device).eval()
             self.teacher.load_state_dict(state["teacher"])
+
+    def _open_kinds(self, lowest: list[int]) -> set[str]:
+        """The kinds of variables that shrink of which more than the largest option is trained."""
+        variables = zip(self._space.variables, lowest, strict=True)
+        return {_kind(one.name) for one, option in variables if option < len(one.options) - 1} - {FREE}
 
     def _sample(self, lowest: list[int], rng: np.random.Generator) -> Architecture:
         return self._space.architectures(rng.integers(lowest, self._space.num_options_V)[None])[0]

@@ -59,8 +59,8 @@ def network(space):
 
 @pytest.fixture
 def passes(network):
-    def make(**arguments):
-        return Passes(network, **arguments)
+    def make(of=network, **arguments):
+        return Passes(of, **arguments)
 
     return make
 

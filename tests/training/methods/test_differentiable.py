@@ -1,5 +1,9 @@
 import copy
+import functools
+import math
+import operator
 
+import numpy as np
 import pytest
 import torch
 
@@ -44,13 +48,41 @@ def test_the_steps_of_the_logits_leave_the_weights_gradients_alone(space, networ
     assert all(torch.equal(one, p.grad) for one, p in zip(before, network.parameters(), strict=True))
 
 
+def test_all_parts_of_a_batch_have_the_same_mixture(space, network, passes, monkeypatch):
+    mixtures = []
+    mix = network.mix
+    monkeypatch.setattr(network, "mix", lambda weights: mixtures.append(torch.cat(weights).detach()) or mix(weights))
+    method = Differentiable(space, cost_ms=costs(space), warmup_share=0.0, every=1)
+    for seed in (4, 4, 5):
+        given = passes(progress=0.5, held_out=True, seed=seed)
+        method.step(network, given.step)
+    method.finish(network, given.step)
+    assert torch.equal(mixtures[0], mixtures[1])
+    assert not torch.equal(mixtures[1], mixtures[2])
+    assert not torch.equal(mixtures[2], mixtures[3])
+
+
+def test_gradients_of_the_logits_are_unscaled_and_left_out_where_they_overflow(space, network, passes):
+    found = []
+    for scale in (1.0, 2.0**16, math.inf):
+        method = Differentiable(space, cost_ms=costs(space), warmup_share=0.0, every=1)
+        given = passes(progress=0.5, held_out=True)
+        object.__setattr__(given.step, "scaled", functools.partial(operator.mul, scale))
+        method.finish(network, given.step)
+        found.append(method.logits)
+    plain, scaled, overflown = (torch.cat([*logits]) for logits in found)
+    torch.testing.assert_close(*(torch.cat([logit.grad for logit in logits]) for logits in found[:2]))
+    assert plain.abs().min() > 0
+    assert torch.equal(plain.sign(), scaled.sign())
+    assert not overflown.any()
+
+
 def test_where_only_latency_counts_the_fastest_network_is_preferred(space, network, passes):
     method = Differentiable(
         space, cost_ms=costs(space), warmup_share=0.0, every=1, learning_rate=0.5, latency_exponent=20.0
     )
     slow = method.expected_latency_ms()
     given = passes(progress=0.5, held_out=True)
-    torch.manual_seed(0)
     for _ in range(12):
         method.finish(network, given.step)
     assert method.expected_latency_ms() < slow
@@ -78,8 +110,7 @@ def test_its_state_is_taken_up(space, network, passes):
     again = Differentiable(space, cost_ms=costs(space), warmup_share=0.0, every=1)
     again.load_state_dict(copy.deepcopy(method.state_dict()))
     for one in (method, again):
-        torch.manual_seed(3)
-        one.finish(network, given.step)
+        one.finish(network, passes(progress=0.5, held_out=True, seed=3).step)
     assert all(torch.equal(a, b) for a, b in zip(method.logits, again.logits, strict=True))
 
 
@@ -103,6 +134,7 @@ class Nowhere:
     """A step of which no pass is reached."""
 
     progress = 0.5
+    rng = np.random.default_rng(0)
 
 
 def test_without_a_latency_it_says_what_to_do(space):

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from hwnas.errors import SettingsError
+from hwnas.spaces import MobileNetV3
 from hwnas.training.methods import ProgressiveShrinking
 
 
@@ -39,6 +40,19 @@ def test_sub_networks_are_drawn_from_what_is_open(space, network, passes):
     lowest = method.lowest_options(0.45)
     for architecture in later.architectures:
         assert all(choice >= low for choice, low in zip(architecture.choices, lowest, strict=True))
+
+
+def test_while_the_largest_is_trained_alone_its_resolution_is_free(passes):
+    space = MobileNetV3((1, 16, 16), 10, width_mult=0.1, resolution=[8, 16])
+    supernet = space.supernet()
+    supernet.input_shape = space.input_shape
+    given = passes(of=supernet, progress=0.1)
+    for _ in range(12):
+        ProgressiveShrinking(space, paths=3).step(supernet, given.step)
+    resolution = [one.name for one in space.variables].index("resolution")
+    drawn = {one.choices[resolution] for one in given.architectures}
+    assert len(given.architectures) == 12
+    assert drawn == {0, 1}
 
 
 def test_the_teacher_is_the_largest_network_as_it_was(space, network, passes):
