@@ -115,13 +115,13 @@ class TrainingSettings:
                 came=f"{self.accumulation} came",
             )
 
-    def for_finetuning(self, epochs: int) -> "TrainingSettings":
-        """These settings for `epochs` of weights that are trained already: no warm-up, and full resolution throughout."""
-        return replace(self, epochs=epochs, warmup_epochs=0.0, first_resolution=1.0)
-
     def identity(self) -> dict[str, Any]:
         """The fields that trained weights follow from: all but `compile` and `tensorboard`."""
         return {name: value for name, value in asdict(self).items() if name not in NOT_OF_THE_RESULT}
+
+    def for_finetuning(self, epochs: int) -> "TrainingSettings":
+        """These settings for `epochs` of weights that are trained already: no warm-up, and full resolution throughout."""
+        return replace(self, epochs=epochs, warmup_epochs=0.0, first_resolution=1.0)
 
     def learning_rate_at(self, epoch: float) -> float:
         """The learning rate after `epoch` epochs: a linear warm-up, then half a cosine to 0."""

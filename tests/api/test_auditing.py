@@ -53,17 +53,26 @@ def test_a_stopped_audit_is_gone_on_with(run):
     assert all(path.read_bytes() == content for path, content in kept.items())
 
 
-@pytest.mark.parametrize("changed", [{"seed": 5}, {"data_digest": "0"}, {"settings": {"epochs": 1}}, None])
-def test_results_of_another_training_are_not_taken_over(run, changed):
-    first = audit(run, architectures=3, epochs=1)
-    result = sorted((run / "audit").iterdir())[0]
-    document = json.loads(result.read_text())
-    stored = {"of": {**document["of"], **changed}} if changed else {}
-    result.write_text(json.dumps({"schema_version": 1, **stored, "error": 0.999}))
-    told = []
-    assert audit(run, architectures=3, epochs=1, on_progress=lambda *news: told.append(news[0])) == first
-    assert len({stage for stage in told if stage.startswith("training alone")}) == 1
-    assert json.loads(result.read_text()) == document
+def test_results_of_another_training_are_not_taken_over(run, monkeypatch):
+    trained = []
+
+    def train(folder, architecture, *_, **__):
+        trained.append(list(architecture.choices))
+        torch.manual_seed(0)
+        return folder.space.build(architecture).eval()
+
+    monkeypatch.setattr("hwnas.api.auditing.train_alone", train)
+    first = audit(run, architectures=4, epochs=1)
+    kept, *results = sorted((run / "audit").iterdir())
+    documents = [json.loads(path.read_text()) for path in results]
+    for path, document, other in zip(results, documents, ({"seed": 5}, {"data_digest": "0"}, None), strict=True):
+        of = {} if other is None else {"of": {**document["of"], **other}}
+        path.write_text(json.dumps({"schema_version": 1, **of, "error": 0.999}))
+    trained.clear()
+    assert audit(run, architectures=4, epochs=1) == first
+    assert sorted(trained) == sorted(document["of"]["choices"] for document in documents)
+    assert [json.loads(path.read_text()) for path in results] == documents
+    assert json.loads(kept.read_text())["of"]["choices"] not in trained
 
 
 @pytest.fixture

@@ -233,7 +233,7 @@ def test_values_out_of_range_are_refused(setting: dict[str, object], said: str, 
     ("training", "said"),
     [
         ({"precision": "fp16"}, "must be fp32 or bf16 on a CPU"),
-        ({"method": "differentiable", "batch_size": 1000}, "at most 864, the images to train on"),
+        ({"method": "differentiable", "batch_size": 1000}, "at most 863, the images to train on"),
     ],
 )
 def test_what_a_training_would_refuse_is_refused_before_anything_is_measured(

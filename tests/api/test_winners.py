@@ -92,14 +92,18 @@ def test_a_killed_export_goes_on_within_a_training(run: Path, monkeypatch: pytes
     assert not list((run / "models").glob("*checkpoint*"))
 
 
-def test_another_export_does_not_stumble_over_a_killed_one(run: Path) -> None:
-    def stop(stage: str, done: int, total: int, note: str = "") -> None:
-        if stage.startswith("training winner") and done == total:
-            raise KeyboardInterrupt
+def test_another_export_does_not_stumble_over_a_killed_one(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object, checkpoint: Path, **__: object) -> None:
+        checkpoint.write_bytes(b"of two epochs")
+        raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        export(run, finetune_epochs=2, on_progress=stop)
-    assert len(export(run, winners=1, finetune_epochs=3)) == 1
+    with monkeypatch.context() as patched:
+        patched.setattr("hwnas.api.winners.train_alone", stop)
+        with pytest.raises(KeyboardInterrupt):
+            export(run, finetune_epochs=2)
+    assert len(list((run / "models").glob("*checkpoint*"))) == 1
+    assert len(export(run, winners=1)) == 1
+    assert not list((run / "models").glob("*checkpoint*"))
 
 
 def test_winners_learn_from_each_image_once(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
