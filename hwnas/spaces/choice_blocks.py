@@ -13,20 +13,17 @@ from torch import nn
 from hwnas.layers import Choice, Fixed
 from hwnas.spaces.architecture import Architecture, Operator, Variable
 from hwnas.spaces.chain import Chain, Slot
-from hwnas.spaces.scaling import kept_strides
+from hwnas.spaces.scaling import Shape, kept_strides, strided
 from hwnas.spaces.search_space import SearchSpace
 
 __all__ = [
     "MacroArchitecture",
-    "Shape",
     "Stage",
     "choice_chain",
     "choice_layer",
     "describe_blocks",
     "skip_operator",
 ]
-
-Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -122,8 +119,4 @@ def _conv(shape: Shape, channels: int, *, kernel_size: int, stride: int, activat
 
 
 def _shape_after(shape: Shape, channels: int, stride: int) -> Shape:
-    return channels, _strided(shape[1], stride), _strided(shape[2], stride)
-
-
-def _strided(size: int, stride: int) -> int:
-    return (size - 1) // stride + 1
+    return channels, strided(shape[1], stride), strided(shape[2], stride)

@@ -16,14 +16,13 @@ from hwnas.spaces.architecture import Architecture, Operator
 from hwnas.spaces.chain import Chain, ChainSpace, Slot
 from hwnas.spaces.choice_blocks import (
     MacroArchitecture,
-    Shape,
     Stage,
     choice_chain,
     choice_layer,
     describe_blocks,
     skip_operator,
 )
-from hwnas.spaces.scaling import round_channels
+from hwnas.spaces.scaling import Shape, round_channels
 
 __all__ = ["FBNet"]
 

@@ -14,13 +14,13 @@ from hwnas.spaces.architecture import Architecture, Operator
 from hwnas.spaces.chain import Chain, ChainSpace, Slot
 from hwnas.spaces.choice_blocks import (
     MacroArchitecture,
-    Shape,
     Stage,
     choice_chain,
     choice_layer,
     describe_blocks,
     skip_operator,
 )
+from hwnas.spaces.scaling import Shape
 
 __all__ = ["NASBenchMacro"]
 

@@ -11,12 +11,12 @@ from hwnas.layers import Choice
 from hwnas.spaces import Architecture, ChainSuperNet, FBNet, NASBenchMacro, Operator, SearchSpace
 from hwnas.spaces.choice_blocks import (
     MacroArchitecture,
-    Shape,
     Stage,
     choice_chain,
     describe_blocks,
     skip_operator,
 )
+from hwnas.spaces.scaling import Shape
 from hwnas.testing.space_contract import randomize
 
 MACRO = MacroArchitecture(8, 2, (Stage(8, 2, 1), Stage(12, 1, 2)), 20)
