@@ -99,7 +99,7 @@ class FBNet(ChainSpace):
         self.last_channels = int(last_channels)
 
     @property
-    def options(self) -> dict[str, int | float | str]:
+    def options(self) -> dict[str, float]:
         """{"width_mult": float, "last_channels": int}."""
         return {"width_mult": self.width_mult, "last_channels": self.last_channels}
 

@@ -108,9 +108,9 @@ class MobileNetV3(ChainSpace):
         self._resolutions = checked_resolutions("resolution of mobilenetv3", resolution, input_shape=input_shape)
 
     @property
-    def options(self) -> Mapping[str, int | float | str | Sequence[float]]:
+    def options(self) -> Mapping[str, float | Sequence[float]]:
         """width_mult, and resolution where it is not the images' own; several values are a list."""
-        options: dict[str, int | float | str | Sequence[float]] = {"width_mult": option_value(self._widths)}
+        options: dict[str, float | Sequence[float]] = {"width_mult": option_value(self._widths)}
         if self._resolutions != (min(self.input_shape[1:]),):
             options["resolution"] = option_value(self._resolutions)
         return options

@@ -54,7 +54,7 @@ class NASBenchMacro(ChainSpace):
         self.num_classes = num_classes
 
     @property
-    def options(self) -> dict[str, int | float | str]:
+    def options(self) -> dict[str, float]:
         """None."""
         return {}
 
