@@ -23,7 +23,7 @@ __all__ = [
 Shape = tuple[int, int, int]
 
 MIN_LAST_SIDE: Final = 3
-"""A kernel of 5 pixels reaches no more of fewer pixels a side than one of 3."""
+"""Of fewer pixels a side a kernel of 5 sees no more than one of 3."""
 MIN_SIDE: Final = 4
 
 
