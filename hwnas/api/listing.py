@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from hwnas.devices import RUNTIMES, Device, find_runtime, load_device
 from hwnas.devices import list_devices as device_files
 from hwnas.errors import HwnasError
-from hwnas.spaces import SPACES
+from hwnas.plugins import plugin_origins
+from hwnas.spaces import SPACES, find_space
 
 __all__ = ["RuntimeListing", "list_devices", "list_runtimes", "list_spaces"]
 
@@ -37,5 +38,20 @@ def list_runtimes() -> list[RuntimeListing]:
 
 
 def list_spaces() -> dict[str, str]:
-    """The built-in spaces by name, each with the first paragraph of what its class says of itself."""
-    return {name: (kind.__doc__ or "").strip().split("\n\n")[0] for name, kind in SPACES.items()}
+    """The spaces by name, each with the first paragraph of what its class says of itself.
+
+    Plug-ins come last and say which package brings them; of one that cannot be used the error is given.
+    """
+    found = {name: _first_paragraph(kind) for name, kind in SPACES.items()}
+    for name, origin in plugin_origins("hwnas.spaces").items():
+        if name in SPACES:
+            continue
+        try:
+            found[name] = f"{_first_paragraph(find_space(name))} (Plug-in of {origin}.)".lstrip()
+        except HwnasError as error:
+            found[name] = str(error)
+    return found
+
+
+def _first_paragraph(kind: type) -> str:
+    return (kind.__doc__ or "").strip().split("\n\n")[0]

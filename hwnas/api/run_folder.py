@@ -12,7 +12,7 @@ from hwnas.api.settings import RunSettings, make_settings, read_settings, settin
 from hwnas.errors import RunError, SettingsError
 from hwnas.files import first_difference, read_json_lines, write_text
 from hwnas.front import ParetoFront
-from hwnas.spaces import SearchSpace, make_space
+from hwnas.spaces import SearchSpace, make_space, require_attributes
 from hwnas.strategies import EVALUATIONS_SCHEMA
 from hwnas.training import ImageData, launched, load_data, split_dataset
 
@@ -69,6 +69,8 @@ class RunFolder:
     audit: Path = field(init=False)
 
     def __post_init__(self) -> None:
+        if self.given_space is not None:
+            require_attributes(self.given_space)
         self.run_toml = self.path / "run.toml"
         self.supernet = self.path / "supernet.pt"
         self.evaluations = self.path / "evaluations.jsonl"

@@ -21,7 +21,7 @@ from hwnas.files import JsonLines, exclusive
 from hwnas.front import Evaluation, ParetoFront
 from hwnas.objectives import Objective, check_feasible
 from hwnas.progress import OnProgress, silent
-from hwnas.spaces import SearchSpace
+from hwnas.spaces import SearchSpace, require_attributes
 from hwnas.strategies import SearchLoop, SearchStrategy, find_strategy, make_strategy
 from hwnas.training import TrainingSettings
 
@@ -99,7 +99,7 @@ def search(
     if not isinstance(strategy, str | type):
         raise SettingsError("strategy", "must be a name or a SearchStrategy class", came=f"{strategy!r} came")
     given: dict[str, Any] = {
-        "space": space if isinstance(space, str) else FROM_PYTHON + space.name,
+        "space": space if isinstance(space, str) else FROM_PYTHON + require_attributes(space).name,
         "space_options": {
             name: list(value) if isinstance(value, tuple) else value for name, value in (space_options or {}).items()
         },

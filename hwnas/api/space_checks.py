@@ -44,7 +44,7 @@ def check_space(
     Raises:
         UnknownNameError: no such space or option.
         SettingsError: a number out of range.
-        SpaceError: the space cannot be made.
+        SpaceError: the space cannot be made, or lacks an attribute that every space has.
     """
     for name, value, least, most in (
         ("architectures", architectures, 0, MAX_ARCHITECTURES),

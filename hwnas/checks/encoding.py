@@ -1,16 +1,21 @@
-"""Checks of how a space encodes its architectures: variables, canonical forms, the two ends."""
+"""Checks of how a space names and encodes its architectures: options, variables, words, canonical forms, the two ends."""
+
+import json
+import math
 
 import numpy as np
 import numpy.typing as npt
 
-from hwnas.checks.subject import SpaceUnderTest
+from hwnas.checks.subject import SpaceUnderTest, said
 from hwnas.errors import SpaceError
-from hwnas.spaces import Architecture
+from hwnas.spaces import Architecture, SearchSpace
 
 __all__ = [
     "check_canonical_form",
     "check_canonical_network",
+    "check_descriptions",
     "check_ends",
+    "check_identity",
     "check_one_encoding",
     "check_variables",
 ]
@@ -38,6 +43,56 @@ def check_variables(subject: SpaceUnderTest) -> str:
     return f"{len(names)} variables, {sum(counts)} options"
 
 
+def check_identity(subject: SpaceUnderTest) -> str:
+    """Its options are numbers or lists of them, as run folders keep them and `make_space` takes them.
+
+    Raises SpaceError.
+    """
+    space = subject.space
+    for name, value in space.options.items():
+        values = value if isinstance(value, list) else [value]
+        if not all(isinstance(one, int | float) and not isinstance(one, bool) and math.isfinite(one) for one in values):
+            raise SpaceError(
+                f"`options` of the space {space.name}",
+                "must be numbers, or lists of numbers",
+                came=f"{name} is {value!r}",
+            )
+    identity = space.identity()
+    if json.loads(json.dumps(identity)) != identity or not SearchSpace.identity(space).items() <= identity.items():
+        raise SpaceError(
+            f"`identity` of the space {space.name}",
+            "must be JSON with its name, input_shape, num_classes and options",
+            came=f"it is {identity}",
+        )
+    return f"{len(space.options)} options"
+
+
+def check_descriptions(subject: SpaceUnderTest) -> str:
+    """`describe` gives a line for each architecture, and different ones for different architectures. Raises SpaceError."""
+    space, distinct = subject.space, list(dict.fromkeys(subject.architectures))
+
+    def fault(architecture: Architecture) -> str | None:
+        line = space.describe(architecture)
+        return None if isinstance(line, str) and line.strip() and "\n" not in line else f"{line!r} came"
+
+    for architecture in distinct:
+        came = said(fault, architecture)
+        if came is not None:
+            where = f"`describe` of the space {space.name} for {architecture.choices}"
+            raise SpaceError(where, "must give one line of text", came=came)
+    described: dict[str, Architecture] = {}
+    for architecture in distinct:
+        other = described.setdefault(space.describe(architecture), architecture)
+        if other != architecture:
+            changed_V = np.not_equal(other.choices, architecture.choices)
+            raise SpaceError(
+                f"`describe` of the space {space.name}",
+                "must tell architectures apart",
+                came=f"two that differ in {_named(subject, changed_V)} are {space.describe(other)!r}",
+            )
+    return f"{len(distinct)} architectures"
+
+
 def check_canonical_form(subject: SpaceUnderTest) -> str:
     """The canonical form of encodings is valid, its own canonical form, and a new array. Raises SpaceError."""
     space, raw_NV = subject.space, subject.raw_choices_NV
@@ -54,6 +109,11 @@ def check_canonical_form(subject: SpaceUnderTest) -> str:
     wrong_V = (space.canonicalize(once_NV.copy()) != once_NV).any(axis=0)
     if wrong_V.any():
         raise SpaceError(where, "must leave canonical choices alone", came=f"it changes {_named(subject, wrong_V)}")
+    if (space.num_options_V <= np.iinfo(np.int8).max).all():
+        wrong_V = (space.canonicalize(raw_NV.astype(np.int8)) != once_NV).any(axis=0)
+        if wrong_V.any():
+            came = f"{_named(subject, wrong_V)} get others"
+            raise SpaceError(where, "must give 8-bit integers the same choices", came=came)
     return _encodings(subject)
 
 
@@ -94,6 +154,8 @@ def check_one_encoding(subject: SpaceUnderTest) -> str:
 def check_ends(subject: SpaceUnderTest) -> str:
     """Options go from small to large: the sandwich rule trains both ends, and no architecture is beyond them.
 
+    Where options change no number of parameters, such as resolutions or activations, both ends have as many.
+
     Raises SpaceError.
     """
     space, architectures = subject.space, subject.architectures
@@ -122,11 +184,11 @@ def check_ends(subject: SpaceUnderTest) -> str:
 
     must = "must have no more parameters than the largest architecture and no fewer than the smallest"
     subject.require(architectures, must, beyond, do="Order the options of each variable from small to large")
-    if not fewest < most:
+    if space.operators(space.smallest()) == space.operators(space.largest()):
         raise SpaceError(
             f"The smallest architecture of the space {space.name}",
-            "must have fewer parameters than the largest",
-            came=f"they have {fewest} and {most}",
+            "must have other operators than the largest",
+            came="they have the same",
         )
     return f"{len(architectures)} architectures"
 

@@ -4,6 +4,7 @@ Suffixes: N architectures, L places in a network. Shapes: B batch, C channels, H
 """
 
 import itertools
+import json
 import math
 import warnings
 from collections import Counter
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hwnas.checks.subject import SpaceUnderTest
-from hwnas.errors import SpaceError
+from hwnas.errors import SpaceError, StoredFileError
 from hwnas.objectives import choices_of
 from hwnas.spaces import Architecture, Operator, SearchSpace
 
@@ -25,6 +26,7 @@ __all__ = [
     "check_expected_cost",
     "check_operators_run",
     "check_population_walk",
+    "check_stored_operators",
     "check_total_costs",
     "count_macs",
     "one_hot",
@@ -64,6 +66,24 @@ def check_all_operators(subject: SpaceUnderTest) -> str:
             where, "must list operators that some architecture uses", came=f"none uses {next(iter(unused))}"
         )
     return f"{len(every)} operators"
+
+
+def check_stored_operators(subject: SpaceUnderTest) -> str:
+    """Operators can be the rows of a latency table: their attributes are whole numbers or text. Raises SpaceError."""
+    space = subject.space
+    for operator in space.all_operators():
+        try:
+            again = Operator.from_json(json.loads(json.dumps(operator.to_json())), str(operator))
+        except (StoredFileError, TypeError):  # TypeError: JSON has no such values
+            again = None
+        if again != operator:
+            raise SpaceError(
+                f"The operator {operator} of the space {space.name}",
+                "must have a kind of text, a shape of whole numbers from 1 up, and attributes of whole numbers or text",
+                came=f"it is {operator.to_json()}",
+                do='Give a factor as the channels that it makes, or as text: "3.5"',
+            )
+    return f"{len(space.all_operators())} operators"
 
 
 def check_population_walk(subject: SpaceUnderTest) -> str:

@@ -1,7 +1,6 @@
 """Which checks a space is put to, in which order, and what came of them."""
 
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -11,7 +10,9 @@ import torch
 from hwnas.checks.encoding import (
     check_canonical_form,
     check_canonical_network,
+    check_descriptions,
     check_ends,
+    check_identity,
     check_one_encoding,
     check_variables,
 )
@@ -25,11 +26,12 @@ from hwnas.checks.operators import (
     check_expected_cost,
     check_operators_run,
     check_population_walk,
+    check_stored_operators,
     check_total_costs,
 )
 from hwnas.checks.shapes import check_shapes
-from hwnas.checks.subject import Skipped, SpaceUnderTest
-from hwnas.errors import HwnasError, SpaceError
+from hwnas.checks.subject import Skipped, SpaceUnderTest, placed
+from hwnas.errors import HwnasError
 from hwnas.progress import OnProgress, silent
 from hwnas.training.threads import suitable_threads
 
@@ -76,6 +78,7 @@ class CheckResult:
 
 SPACE_CHECKS: Final = (
     SpaceCheck("variables", "Variables have names and options of their own", (check_variables,)),
+    SpaceCheck("descriptions", "Architectures are told apart in a line each", (check_descriptions,), ("variables",)),
     SpaceCheck("shapes", "The operators of every architecture fit together", (check_shapes,), ("variables",)),
     SpaceCheck(
         "canonical form",
@@ -87,6 +90,12 @@ SPACE_CHECKS: Final = (
         "ends", "No architecture is larger than the largest or smaller than the smallest", (check_ends,), ("shapes",)
     ),
     SpaceCheck("all operators", "Each operator is listed once, and used", (check_all_operators,), ("variables",)),
+    SpaceCheck(
+        "storage",
+        "Options and operators can be stored in files and read back",
+        (check_identity, check_stored_operators),
+        ("all operators",),
+    ),
     SpaceCheck(
         "population walk",
         "Indices and costs of many architectures at once are those of each alone",
@@ -140,23 +149,11 @@ def _result(check: SpaceCheck, subject: SpaceUnderTest, earlier: dict[str, Check
     start = time.perf_counter()
     outcome: Literal["passed", "failed", "skipped"] = "passed"
     try:
-        looked_at = [function(subject) for function in check.functions]
+        with placed(subject.space, f"must run the check {check.name!r}"):
+            looked_at = [function(subject) for function in check.functions]
         skipped = [one.reason for one in looked_at if isinstance(one, Skipped)]
         outcome = "skipped" if skipped else "passed"
         detail = "; ".join(skipped or dict.fromkeys(one for one in looked_at if isinstance(one, str)))
     except HwnasError as error:
         outcome, detail = "failed", str(error)
-    except Exception as error:  # the code of a space that is not sound raises what it likes
-        outcome, detail = "failed", str(_broken(check, subject, error))
     return CheckResult(check.name, check.says, outcome, detail, time.perf_counter() - start)
-
-
-def _broken(check: SpaceCheck, subject: SpaceUnderTest, error: Exception) -> SpaceError:
-    """That the code of a space failed, with the place."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    reason = str(error).strip().partition("\n")[0]
-    return SpaceError(
-        f"The space {subject.space.name}",
-        f"must run the check {check.name!r}",
-        came=f"{last.filename}, line {last.lineno}, raises {type(error).__name__}{': ' if reason else ''}{reason}",
-    )

@@ -6,15 +6,14 @@ shape, so that thousands of architectures are walked in seconds, however large t
 Shapes: B batch, C channels, H height, W width.
 """
 
-import itertools
-from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hwnas.checks.subject import Fault, SpaceUnderTest, said
+from hwnas.checks.encoding import check_variables
+from hwnas.checks.subject import Fault, SpaceUnderTest, placed, said
 from hwnas.errors import SpaceError
 from hwnas.spaces import SPACES, Architecture, Operator, SearchSpace
 from hwnas.spaces.counting import count
@@ -31,7 +30,8 @@ MUST: Final = "must have operators whose shapes fit"
 def check_shapes(subject: SpaceUnderTest) -> str:
     """Every operator takes the shape that the one before it gives, in whichever way the choices are combined.
 
-    All options of all variables are tried, each beside the choices of several architectures.
+    All options of all variables are tried, each beside the choices of several architectures. Where a space overrides
+    `build`, it is 40 changes of one choice, spread over all of them.
 
     Raises:
         SpaceError: they do not fit; it names the variable and the option, and the operators that meet there.
@@ -44,39 +44,50 @@ def check_shapes(subject: SpaceUnderTest) -> str:
             walked[architecture] = said(find, architecture)
         return walked[architecture]
 
-    most = MAX_BUILT if _builds_itself(space) else None
-    starts = subject.architectures[: MAX_STARTS if most is None else 2]
+    built = _builds_itself(space)
+    starts = subject.architectures[: 2 if built else MAX_STARTS]
     sound = [one for one in starts if fault(one) is None]
     if not sound:
         subject.require(starts, MUST, fault)
+    tried = "one choice apart"
     for start in sound:
-        changes = itertools.islice(_changes(space, start), most)
+        changes = _changes(space, start)
+        if built and len(changes) > MAX_BUILT:
+            tried = f"{MAX_BUILT} of {len(changes)} changes of one choice"
+            changes = [changes[index] for index in np.linspace(0, len(changes) - 1, MAX_BUILT).astype(int)]
         faults = {name: came for name, architecture in changes if (came := fault(architecture)) is not None}
         if faults:
             first, *others = faults
             others_too = f" (and {_listed(others)})" if others else ""
             where = f"The space {space.name} with {first}{others_too} in {space.describe(start)}"
             raise SpaceError(where, MUST, came=faults[first])
-    subject.require(subject.architectures if most is None else subject.networks, MUST, fault)
-    return f"{len(walked)} architectures, one choice apart and random"
+    subject.require(subject.networks if built else subject.architectures, MUST, fault)
+    return f"{len(walked)} architectures, {tried} and random"
 
 
 def require_fitting_shapes(space: SearchSpace) -> None:
-    """Checks the shapes of a space that does not come with hwnas, before anything is measured or trained.
+    """Checks variables and shapes of a space that does not come with hwnas, before anything is measured or trained.
 
     Raises:
-        SpaceError: operators do not fit together; it names the variable and the option.
+        SpaceError: it lacks an attribute or a variable, its code raises an error, or operators do not fit together; it
+            names the variable and the option, or the place.
     """
     if type(space) not in SPACES.values():
-        check_shapes(SpaceUnderTest(space))
+        subject = SpaceUnderTest(space)
+        with placed(space, "must list its variables and operators"):
+            check_variables(subject)
+            check_shapes(subject)
 
 
-def _changes(space: SearchSpace, start: Architecture) -> Iterator[tuple[str, Architecture]]:
+def _changes(space: SearchSpace, start: Architecture) -> list[tuple[str, Architecture]]:
     """All that differ from `start` in one variable: "block2.kernel_size=5" and the architecture."""
+    changes = []
     for index, variable in enumerate(space.variables):
         for option, value in enumerate(variable.options):
-            choices = [*start.choices[:index], option, *start.choices[index + 1 :]]
-            yield f"{variable.name}={value}", space.architecture(choices)
+            changed = space.architecture([*start.choices[:index], option, *start.choices[index + 1 :]])
+            if changed != start:
+                changes.append((f"{variable.name}={value}", changed))
+    return changes
 
 
 def _listed(names: list[str]) -> str:

@@ -3,7 +3,9 @@
 Suffixes: N architectures, V variables. Shapes: B batch, C channels, H height, W width.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import contextlib
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hwnas.errors import SpaceError
-from hwnas.spaces import Architecture, IntArray, Operator, SearchSpace, SuperNet
+from hwnas.errors import HwnasError, SpaceError
+from hwnas.spaces import Architecture, IntArray, Operator, SearchSpace, SuperNet, require_attributes
 
-__all__ = ["Fault", "Skipped", "SpaceUnderTest", "bend", "bend_statistics", "randomize", "said"]
+__all__ = ["Fault", "Skipped", "SpaceUnderTest", "bend", "bend_statistics", "placed", "randomize", "said"]
 
 Fault = Callable[[Architecture], str | None]
 """What is wrong with an architecture, as the rest of "but …"; None where nothing is."""
@@ -42,6 +44,9 @@ class SpaceUnderTest:
         networks: random architectures of the checks that run networks.
         operators: how many operators are exported, spread over all; None: all.
         seed: of the architectures, the weights and the images.
+
+    Raises:
+        SpaceError: the space lacks an attribute that every space has.
     """
 
     def __init__(
@@ -53,7 +58,7 @@ class SpaceUnderTest:
         operators: int | None = None,
         seed: int = 0,
     ) -> None:
-        self.space = space
+        self.space = require_attributes(space)
         self.on_paper = on_paper
         self.num_networks = networks
         self.num_operators = operators
@@ -186,6 +191,21 @@ class SpaceUnderTest:
     def _named(self, architecture: Architecture, indices: Sequence[int]) -> str:
         variables = [(self.space.variables[index], architecture.choices[index]) for index in indices]
         return " and ".join(f"{variable.name}={variable.options[choice]}" for variable, choice in variables)
+
+
+@contextlib.contextmanager
+def placed(space: SearchSpace, must: str) -> Iterator[None]:
+    """Makes a SpaceError that names the place of whatever the code of `space` raises, `must` being what it is to do."""
+    try:
+        yield
+    except HwnasError:
+        raise
+    except Exception as error:  # the code of a space that is not sound raises what it likes
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        reason = str(error).strip().partition("\n")[0]
+        raised = f"{type(error).__name__}{': ' if reason else ''}{reason}"
+        came = f"{last.filename}, line {last.lineno}, raises {raised}"
+        raise SpaceError(f"The space {space.name}", must, came=came) from error
 
 
 def said(fault: Fault, architecture: Architecture) -> str | None:

@@ -31,6 +31,8 @@ def parse_options(texts: list[str]) -> Mapping[str, float | list[float]]:
                 "must be NAME=NUMBER or NAME=NUMBER,NUMBER,…, such as width_mult=0.5",
                 came=f"{text!r} came",
             ) from error
+        if name.strip() in found:
+            raise SettingsError("--space-option", "must give each option once", came=f"{name.strip()} came again")
         found[name.strip()] = numbers if len(numbers) > 1 else numbers[0]
     return found
 

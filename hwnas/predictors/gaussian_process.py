@@ -227,7 +227,8 @@ def _without_repeats(choices_NV: IntArray, errors_N: FloatArray) -> tuple[IntArr
         )
     wrong = errors_N[~(np.isfinite(errors_N) & (errors_N >= 0))]
     if wrong.size:
-        raise SettingsError("The errors that a predictor is fitted on", "must be numbers from 0 up", came=f"{wrong[0]}")
+        came = f"{wrong[0]} came"
+        raise SettingsError("The errors that a predictor is fitted on", "must be numbers from 0 up", came=came)
     choices_TV, which_N = np.unique(choices_NV, axis=0, return_inverse=True)
     which_N = which_N.reshape(-1)
     order = np.lexsort((errors_N, which_N))  # so that a sum does not depend on the order in which errors came

@@ -1,6 +1,7 @@
 """Search spaces: which architectures exist, of which operators they consist, and their supernets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from numbers import Integral
 from typing import Any, Final
 
 from hwnas.errors import HwnasError, SettingsError, SpaceError
@@ -11,7 +12,7 @@ from hwnas.spaces.fbnet import FBNet
 from hwnas.spaces.mobilenetv3 import MobileNetV3
 from hwnas.spaces.nas_bench_macro import NASBenchMacro
 from hwnas.spaces.resnet import ResNet
-from hwnas.spaces.search_space import IntArray, SearchSpace, SuperNet
+from hwnas.spaces.search_space import IntArray, SearchSpace, SuperNet, require_attributes
 from hwnas.spaces.vision_transformer import VisionTransformer
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "VisionTransformer",
     "find_space",
     "make_space",
+    "require_attributes",
 ]
 
 SPACES: Final[dict[str, type[SearchSpace]]] = {
@@ -65,17 +67,18 @@ def make_space(
 
     Raises:
         UnknownNameError: no such space, or no such option.
-        SettingsError: a shape, class number or option out of range, or a file or module that cannot be imported.
-        SpaceError: the class cannot be made.
+        SettingsError: a shape, class number or option out of range, or code that cannot be imported or has no space.
+        SpaceError: the class cannot be made, or what it makes lacks an attribute that every space has.
     """
     make = find_space(name)
     input_shape = _checked_shape(input_shape)
-    if not 2 <= num_classes <= MAX_CLASSES:
-        raise SettingsError("num_classes", f"must be from 2 to {MAX_CLASSES}", came=f"{num_classes} came")
-    check_options(f"the space {name}", make, options or {})
+    if not _is_integral(num_classes) or not 2 <= num_classes <= MAX_CLASSES:
+        must = f"must be a whole number from 2 to {MAX_CLASSES}"
+        raise SettingsError("num_classes", must, came=f"{num_classes!r} came")
+    check_options(f"the space {name}", make, options or {}, positional=2)
     construct: Any = make
     try:
-        space: SearchSpace = construct(input_shape, num_classes, **(options or {}))
+        return require_attributes(construct(input_shape, int(num_classes), **(options or {})))
     except HwnasError:
         raise
     except Exception as error:  # a class of the user's raises what it likes
@@ -84,18 +87,22 @@ def make_space(
             "must be made as Class(input_shape, num_classes, options by name)",
             came=f"it raises {type(error).__name__}: {error}",
         ) from error
-    return space
 
 
-def _checked_shape(shape: Sequence[int]) -> tuple[int, int, int]:
-    sizes = tuple(int(size) for size in shape)
-    if len(sizes) != 3 or not all(1 <= size <= MAX_SIDE for size in sizes) or min(sizes[1:]) < 4:
-        raise SettingsError(
-            "input_shape",
-            f"must be channels x height x width, from 1x4x4 to {MAX_SIDE} each",
-            came=f"{'x'.join(map(str, sizes))} came",
-        )
-    return sizes[0], sizes[1], sizes[2]
+def _checked_shape(shape: object) -> tuple[int, int, int]:
+    if isinstance(shape, list | tuple) and len(shape) == 3 and all(map(_is_integral, shape)):
+        channels, height, width = map(int, shape)
+        if channels >= 1 and min(height, width) >= 4 and max(channels, height, width) <= MAX_SIDE:
+            return channels, height, width
+    raise SettingsError(
+        "input_shape",
+        f"must be channels x height x width, whole numbers from 1x4x4 to {MAX_SIDE} each",
+        came=f"{'x'.join(map(str, shape)) if isinstance(shape, list | tuple) else repr(shape)} came",
+    )
+
+
+def _is_integral(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def find_space(name: str) -> type[SearchSpace]:
@@ -103,11 +110,9 @@ def find_space(name: str) -> type[SearchSpace]:
 
     Raises:
         UnknownNameError: no such space.
-        SettingsError: a file or module that cannot be imported, or what is no class of a space.
+        SettingsError: a file, module or plug-in that cannot be imported, or what is no class of a space.
     """
-    if ":" not in name:
-        return find_member("space", name, SPACES, group="hwnas.spaces")
-    found = load_object("space", name)
+    found: Any = load_object("space", name) if ":" in name else find_member("space", name, SPACES, group="hwnas.spaces")
     if not (isinstance(found, type) and issubclass(found, SearchSpace)):
         came = f"it is the {'class' if isinstance(found, type) else type(found).__name__} {found!r}"
         raise SettingsError(f"The space {name}", "must be a class derived from hwnas.SearchSpace", came=came)

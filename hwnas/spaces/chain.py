@@ -196,7 +196,10 @@ class ChainSpace(SearchSpace):
 
     @abstractmethod
     def elastic_layer(self, slot: Slot) -> nn.Module:
-        """The layer of a slot in a supernet, which must be `Elastic`."""
+        """The layer of a slot in a supernet, which must be `Elastic`.
+
+        It is told of an operator by the attributes alone, so those of the slot's operators must differ.
+        """
 
     @property
     def variables(self) -> tuple[Variable, ...]:

@@ -4,29 +4,27 @@ What nas_bench_macro and fbnet have in common: their networks differ in the bloc
 own, and the option that does nothing is left out of the network wherever shapes allow it.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 from torch import nn
 
+from hwnas.errors import SpaceError
 from hwnas.layers import Choice, Fixed
 from hwnas.spaces.architecture import Architecture, Operator, Variable
 from hwnas.spaces.chain import Chain, Slot
-from hwnas.spaces.scaling import kept_strides
+from hwnas.spaces.scaling import Shape, kept_strides, strided
 from hwnas.spaces.search_space import SearchSpace
 
 __all__ = [
     "MacroArchitecture",
-    "Shape",
     "Stage",
     "choice_chain",
     "choice_layer",
     "describe_blocks",
     "skip_operator",
 ]
-
-Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,19 @@ def choice_chain(
 
 
 def choice_layer(space: SearchSpace, slot: Slot) -> nn.Module:
-    """The layer of a slot in a supernet of `space`: every option with weights of its own."""
+    """The layer of a slot in a supernet of `space`: every option with weights of its own.
+
+    Raises SpaceError where two operators have the same attributes.
+    """
+    for first, second in itertools.combinations(slot.present, 2):
+        if first.attributes == second.attributes:
+            names = " and ".join(space.variables[index].name for index in slot.variables)
+            raise SpaceError(
+                f"The space {space.name} at {names}",
+                "must have operators that differ in their attributes, by which their layer tells them apart",
+                came=f"{first} and {second} have the same",
+                do="Make both one kind of operator, with an attribute that says which",
+            )
     options = [(operator.attributes, space.build_operator(operator)) for operator in slot.present]
     return Choice(options) if slot.variables else Fixed(options[0][1])
 
@@ -100,7 +110,7 @@ def choice_layer(space: SearchSpace, slot: Slot) -> nn.Module:
 def describe_blocks(space: SearchSpace, architecture: Architecture) -> str:
     """The option of each block, a stage after the other."""
     chosen = zip(space.variables, architecture.choices, strict=True)
-    stages = groupby(chosen, key=lambda pair: pair[0].name.split(".")[0])
+    stages = itertools.groupby(chosen, key=lambda pair: pair[0].name.split(".")[0])
     return " | ".join(" ".join(str(variable.options[choice]) for variable, choice in pairs) for _, pairs in stages)
 
 
@@ -122,8 +132,4 @@ def _conv(shape: Shape, channels: int, *, kernel_size: int, stride: int, activat
 
 
 def _shape_after(shape: Shape, channels: int, stride: int) -> Shape:
-    return channels, _strided(shape[1], stride), _strided(shape[2], stride)
-
-
-def _strided(size: int, stride: int) -> int:
-    return (size - 1) // stride + 1
+    return channels, strided(shape[1], stride), strided(shape[2], stride)

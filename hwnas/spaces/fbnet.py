@@ -16,14 +16,13 @@ from hwnas.spaces.architecture import Architecture, Operator
 from hwnas.spaces.chain import Chain, ChainSpace, Slot
 from hwnas.spaces.choice_blocks import (
     MacroArchitecture,
-    Shape,
     Stage,
     choice_chain,
     choice_layer,
     describe_blocks,
     skip_operator,
 )
-from hwnas.spaces.scaling import round_channels
+from hwnas.spaces.scaling import Shape, round_channels
 
 __all__ = ["FBNet"]
 
@@ -100,7 +99,7 @@ class FBNet(ChainSpace):
         self.last_channels = int(last_channels)
 
     @property
-    def options(self) -> dict[str, int | float | str]:
+    def options(self) -> dict[str, float]:
         """{"width_mult": float, "last_channels": int}."""
         return {"width_mult": self.width_mult, "last_channels": self.last_channels}
 

@@ -36,6 +36,7 @@ EXPAND_RATIOS: Final = (3, 4, 6)
 STEM_CHANNELS: Final = 16
 LAST_CHANNELS: Final = 960
 HIDDEN_FEATURES: Final = 1280
+MIN_LAST_SIDE: Final = max(KERNEL_SIZES) // 2 + 1
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,11 @@ class MobileNetV3(ChainSpace):
     size 3, 5 or 7 and expand ratio 3, 4 or 6; about 10^19 architectures. Options: width_mult (1.0) and resolution (the
     images' own), each a number or several, which are then searched.
 
-    Small images keep their resolution: the earliest strides of 2 are dropped until the last stage sees at least 3 pixels
-    a side, so 224 pixels end at 7, 32 at 4, 28 at 4 and 8 at 4. Of several resolutions the largest decides. Each value
-    of either option has operators of its own, which a latency table measures.
+    Small images keep their resolution: the earliest strides of 2 are dropped until the last stage gives at least 4 pixels
+    a side, where a kernel of 7 still reaches more than one of 5, so 224 pixels end at 7, 96 at 6, 32 at 4, 28 at 4 and 8
+    at 4. Of several resolutions the largest decides: at smaller ones, such as 24 of [24, 32], the last stage may end at
+    fewer, and the largest kernels there be one function. Each value of either option has operators of its own, which a
+    latency table measures.
 
     Args:
         input_shape: (C, H, W) of one image.
@@ -105,9 +108,9 @@ class MobileNetV3(ChainSpace):
         self._resolutions = checked_resolutions("resolution of mobilenetv3", resolution, input_shape=input_shape)
 
     @property
-    def options(self) -> Mapping[str, int | float | str | Sequence[float]]:
+    def options(self) -> Mapping[str, float | Sequence[float]]:
         """width_mult, and resolution where it is not the images' own; several values are a list."""
-        options: dict[str, int | float | str | Sequence[float]] = {"width_mult": option_value(self._widths)}
+        options: dict[str, float | Sequence[float]] = {"width_mult": option_value(self._widths)}
         if self._resolutions != (min(self.input_shape[1:]),):
             options["resolution"] = option_value(self._resolutions)
         return options
@@ -140,7 +143,8 @@ class MobileNetV3(ChainSpace):
         """The slots, in order."""
         decisions = Decisions()
         scale = (decisions.among("width_mult", self._widths), decisions.among("resolution", self._resolutions))
-        stem_stride, *strides = kept_strides([2, *(stage.stride for stage in STAGES)], max(self._resolutions))
+        all_strides = [2, *(stage.stride for stage in STAGES)]
+        stem_stride, *strides = kept_strides(all_strides, max(self._resolutions), least=MIN_LAST_SIDE)
         place = Place(0, image_sizes(self.input_shape, self._resolutions))
         resized = decisions.slot(partial(resize, self.input_shape), scale[1])
         slots = [resized] if resized.present else []

@@ -14,13 +14,13 @@ from hwnas.spaces.architecture import Architecture, Operator
 from hwnas.spaces.chain import Chain, ChainSpace, Slot
 from hwnas.spaces.choice_blocks import (
     MacroArchitecture,
-    Shape,
     Stage,
     choice_chain,
     choice_layer,
     describe_blocks,
     skip_operator,
 )
+from hwnas.spaces.scaling import Shape
 
 __all__ = ["NASBenchMacro"]
 
@@ -54,7 +54,7 @@ class NASBenchMacro(ChainSpace):
         self.num_classes = num_classes
 
     @property
-    def options(self) -> dict[str, int | float | str]:
+    def options(self) -> dict[str, float]:
         """None."""
         return {}
 

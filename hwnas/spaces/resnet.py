@@ -104,9 +104,9 @@ class ResNet(ChainSpace):
                 )
 
     @property
-    def options(self) -> Mapping[str, int | float | str | Sequence[float]]:
+    def options(self) -> Mapping[str, float | Sequence[float]]:
         """width_mult, expand_ratio, and resolution where it is not the images' own; several values are a list."""
-        options: dict[str, int | float | str | Sequence[float]] = {
+        options: dict[str, float | Sequence[float]] = {
             "width_mult": option_value(self._widths),
             "expand_ratio": option_value(self._ratios),
         }

@@ -2,17 +2,28 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Final
 
 from hwnas.errors import SettingsError
 from hwnas.spaces.architecture import Operator
 from hwnas.spaces.decisions import ascending
 
-__all__ = ["Place", "checked_resolutions", "image_sizes", "kept_strides", "resize", "round_channels"]
+__all__ = [
+    "Place",
+    "Shape",
+    "checked_resolutions",
+    "image_sizes",
+    "kept_strides",
+    "resize",
+    "round_channels",
+    "strided",
+]
 
 Shape = tuple[int, int, int]
 
 MIN_LAST_SIDE: Final = 3
+"""Of fewer pixels a side a kernel of 5 sees no more than one of 3."""
 MIN_SIDE: Final = 4
 
 
@@ -40,18 +51,23 @@ class Place:
 
     def after(self, channels: int, stride: int = 1) -> "Place":
         """The place behind a layer that gives `channels` at width 1 and divides the sides by `stride`, rounded up."""
-        sizes = {one: ((high - 1) // stride + 1, (wide - 1) // stride + 1) for one, (high, wide) in self.sizes.items()}
+        sizes = {one: (strided(high, stride), strided(wide, stride)) for one, (high, wide) in self.sizes.items()}
         return Place(channels, sizes)
 
 
-def kept_strides(strides: Sequence[int], side: int) -> list[int]:
-    """`strides`, of which the earliest are made 1 until images of `side` pixels end at 3 pixels a side or more."""
+def strided(size: int, stride: int) -> int:
+    """How many of `size` pixels a layer of this stride leaves."""
+    return (size - 1) // stride + 1
+
+
+def kept_strides(strides: Sequence[int], side: int, *, least: int = MIN_LAST_SIDE) -> list[int]:
+    """`strides`, of which the earliest are made 1 until images of `side` pixels end at `least` pixels a side or more.
+
+    Kernels of k pixels differ from smaller ones only where they see more than k // 2 pixels a side.
+    """
     kept = list(strides)
     for index in range(len(kept)):
-        last = side
-        for stride in kept:
-            last = (last - 1) // stride + 1
-        if last >= MIN_LAST_SIDE:
+        if reduce(strided, kept, side) >= least:
             break
         kept[index] = 1
     return kept

@@ -6,11 +6,12 @@ The pivot is `operators(architecture)`: profiling enumerates it, prediction sums
 Suffixes: N architectures, V variables, L places in a network.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +22,12 @@ from hwnas.errors import ArchitectureError, SpaceError
 from hwnas.spaces.architecture import Architecture, Operator, Variable, invalid_choices
 from hwnas.spaces.counting import OperatorCounts, count
 
-__all__ = ["IntArray", "SearchSpace", "SuperNet"]
+__all__ = ["IntArray", "SearchSpace", "SuperNet", "require_attributes"]
 
 IntArray = npt.NDArray[np.integer[Any]]
+
+SAFE_NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
+"""It becomes part of the names of files."""
 
 
 class SuperNet(nn.Module, ABC):
@@ -59,14 +63,15 @@ class SuperNet(nn.Module, ABC):
 class SearchSpace(ABC):
     """The architectures that exist.
 
-    A new space writes `variables`, `operators`, `all_operators`, `canonicalize`, `supernet` and `describe`; it
-    inherits the rest. Make an Architecture with `architecture`, `sample`, `mutate` or `crossover` only.
+    A new space has the four attributes below, `name` and `layers` on its class, the others set in `__init__(input_shape,
+    num_classes, *, …)`, and writes `variables`, `options`, `operators`, `all_operators`, `canonicalize`, `supernet` and
+    `describe`; it inherits the rest. Make an Architecture with `architecture`, `sample`, `mutate` or `crossover` only.
 
     Attributes:
-        name: the space's name, as in SPACES.
-        input_shape: (C, H, W) of one image.
-        num_classes: number of logits.
+        name: the space's name, as in SPACES: letters, digits, _ and -.
         layers: for each kind of operator the layer that it is, as `make_layer` makes it.
+        input_shape: (C, H, W) of one image.
+        num_classes: number of logits, from 2 up.
     """
 
     name: ClassVar[str]
@@ -81,8 +86,8 @@ class SearchSpace(ABC):
 
     @property
     @abstractmethod
-    def options(self) -> Mapping[str, int | float | str | Sequence[float]]:
-        """The arguments besides input_shape and num_classes that the space was made with."""
+    def options(self) -> Mapping[str, float | Sequence[float]]:
+        """The arguments besides input_shape and num_classes that the space was made with: numbers, or lists of them."""
 
     @abstractmethod
     def operators(self, architecture: Architecture) -> tuple[Operator, ...]:
@@ -280,6 +285,38 @@ class SearchSpace(ABC):
             "num_classes": self.num_classes,
             "space_options": dict(self.options),
         }
+
+
+def require_attributes(space: SearchSpace) -> SearchSpace:
+    """Gives back `space`, which has what every space says of itself: `name`, `layers`, `input_shape`, `num_classes`.
+
+    Raises:
+        SpaceError: it lacks one of these, or one cannot be used; or it is no space, such as the class of one.
+    """
+    if not isinstance(space, SearchSpace):
+        came = f"{space!r} came"
+        raise SpaceError("A space", "must be an object of a class derived from hwnas.SearchSpace", came=came)
+    where = f"The space {type(space).__name__}"
+    for what, must, sound in (
+        ("name", "letters, digits, _ and - alone", lambda name: isinstance(name, str) and SAFE_NAME.fullmatch(name)),
+        ("layers", "a mapping from kinds of operators to layers", lambda layers: isinstance(layers, Mapping)),
+        ("input_shape", "a tuple of three whole numbers from 1 up", _is_shape),
+        ("num_classes", "a whole number from 2 up", lambda classes: _is_whole(classes, 2)),
+    ):
+        if not hasattr(space, what):
+            do = "Set name and layers on the class, the others in __init__"
+            raise SpaceError(where, f"must have `{what}`", came="it has none", do=do)
+        if not sound(getattr(space, what)):
+            raise SpaceError(where, f"must have {must} as `{what}`", came=f"it is {getattr(space, what)!r}")
+    return space
+
+
+def _is_shape(shape: object) -> bool:
+    return isinstance(shape, tuple) and len(shape) == 3 and all(_is_whole(size, 1) for size in shape)
+
+
+def _is_whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def make_layer(layer: Callable[..., nn.Module], operator: Operator) -> nn.Module:

@@ -33,6 +33,8 @@ DEPTHS: Final = 3
 HEAD_COUNTS: Final = 2
 MAX_PATCH: Final = 16
 MAX_PATCHES: Final = 4096
+MAX_CHOSEN_PATCHES: Final = 1024
+"""Attention takes the square of them: more come only where they are asked for."""
 LIMITS: Final = {"embed_dim": (24, 4096), "depth": (3, 64), "num_heads": (2, 64), "head_dim": (8, 256)}
 
 ELASTIC: Final[dict[str, Callable[..., nn.Module]]] = {
@@ -63,7 +65,7 @@ class VisionTransformer(ChainSpace):
             is at most 1.6 times the shorter side, so 16 for 224 and 160 pixels, 4 for 32 and 28, 2 for 8.
 
     Raises:
-        SettingsError: an argument out of range.
+        SettingsError: an argument out of range, or images that this size cuts into more than 1,024 patches.
     """
 
     name: ClassVar = "vision_transformer"
@@ -100,7 +102,7 @@ class VisionTransformer(ChainSpace):
         self.patch_size = _checked_patch(patch_size, input_shape)
 
     @property
-    def options(self) -> dict[str, int | float | str]:
+    def options(self) -> dict[str, float]:
         """The arguments by name, the patch size as it was chosen."""
         names = ("embed_dim", "depth", "num_heads", "head_dim", "patch_size")
         return {name: getattr(self, name) for name in names}
@@ -161,13 +163,17 @@ def _checked_patch(patch_size: int, input_shape: tuple[int, int, int]) -> int:
     """The patch size, chosen by the image where it is 0. Raises SettingsError."""
     _, height, width = input_shape
     common = math.gcd(height, width)
-    divisors = [size for size in range(1, common + 1) if common % size == 0]
-    chosen = patch_size or max(size for size in divisors if size <= min(MAX_PATCH, math.sqrt(1.6 * min(height, width))))
-    if chosen not in divisors or not 2 <= (height // int(chosen)) * (width // int(chosen)) <= MAX_PATCHES:
+    patches = {size: (height // size) * (width // size) for size in range(1, common + 1) if common % size == 0}
+    chosen = patch_size or max(size for size in patches if size <= min(MAX_PATCH, math.sqrt(1.6 * min(height, width))))
+    most = MAX_PATCHES if patch_size else MAX_CHOSEN_PATCHES
+    if not 2 <= patches.get(chosen, 0) <= most:
+        allowed = [str(size) for size, count in patches.items() if 2 <= count <= MAX_PATCHES]
         raise SettingsError(
             "patch_size of vision_transformer",
-            f"must cut images of {height}x{width} into 2 to {MAX_PATCHES} whole patches",
-            came=f"{chosen} came" if patch_size else f"no size up to {MAX_PATCH} that suits them does",
-            do=f"Sizes that divide both sides: {', '.join(map(str, divisors))}",
+            f"must cut images of {height}x{width} into 2 to {most} whole patches",
+            came=f"{chosen} came" if patch_size else f"the size that suits them, {chosen}, gives {patches[chosen]}",
+            do=f"Set patch_size to one of {', '.join(allowed)}"
+            if allowed
+            else "Give images whose sides share a divisor, such as 64x64 (image_size)",
         )
     return int(chosen)

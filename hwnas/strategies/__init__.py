@@ -60,7 +60,7 @@ def make_strategy(
         raise SettingsError("strategy", "must be a name or a SearchStrategy class", came=f"{strategy!r} came")
     make = find_strategy(strategy) if isinstance(strategy, str) else strategy
     name = strategy if isinstance(strategy, str) else strategy.__name__
-    check_options(f"the strategy {name}", make, options or {})
+    check_options(f"the strategy {name}", make, options or {}, positional=2)
     construct: Any = make
     made: SearchStrategy = construct(space, objectives, rng=np.random.default_rng(seed), **(options or {}))
     return made

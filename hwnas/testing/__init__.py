@@ -11,16 +11,26 @@ import pytest
 
 if TYPE_CHECKING:
     from hwnas.testing.host_contract import HostContract
+    from hwnas.testing.predictor_contract import PredictorContract
     from hwnas.testing.runtime_contract import RuntimeContract
     from hwnas.testing.simulated_host import SimulatedHost
     from hwnas.testing.space_contract import SpaceContract
     from hwnas.testing.strategy_contract import StrategyContract
     from hwnas.testing.toy_space import ToySpace
 
-__all__ = ["HostContract", "RuntimeContract", "SimulatedHost", "SpaceContract", "StrategyContract", "ToySpace"]
+__all__ = [
+    "HostContract",
+    "PredictorContract",
+    "RuntimeContract",
+    "SimulatedHost",
+    "SpaceContract",
+    "StrategyContract",
+    "ToySpace",
+]
 
 _HOMES: Final = {
     "HostContract": "hwnas.testing.host_contract",
+    "PredictorContract": "hwnas.testing.predictor_contract",
     "RuntimeContract": "hwnas.testing.runtime_contract",
     "SimulatedHost": "hwnas.testing.simulated_host",
     "SpaceContract": "hwnas.testing.space_contract",

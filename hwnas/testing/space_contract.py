@@ -26,7 +26,9 @@ from hwnas.checks import Skipped, SpaceUnderTest
 from hwnas.checks.encoding import (
     check_canonical_form,
     check_canonical_network,
+    check_descriptions,
     check_ends,
+    check_identity,
     check_one_encoding,
     check_variables,
 )
@@ -40,6 +42,7 @@ from hwnas.checks.operators import (
     check_expected_cost,
     check_operators_run,
     check_population_walk,
+    check_stored_operators,
     check_total_costs,
     run_operators,
 )
@@ -183,20 +186,13 @@ class SpaceContract:
         with pytest.raises(ArchitectureError, match="list of choices"):
             space.from_json({"space": space.name})
 
-    def test_its_identity_is_json(self, space: SearchSpace) -> None:
+    def test_its_identity_is_json(self, subject: SpaceUnderTest) -> None:
         """It is kept in run folders and compared with what is read from there."""
-        identity = space.identity()
-        assert json.loads(json.dumps(identity)) == identity
-        assert identity["space"] == space.name
-        assert tuple(identity["input_shape"]) == space.input_shape
-        assert identity["num_classes"] == space.num_classes
+        _hold(check_identity, subject)
 
-    def test_it_describes_architectures_in_words(self, space: SearchSpace, architectures: list[Architecture]) -> None:
+    def test_it_describes_architectures_in_words(self, subject: SpaceUnderTest) -> None:
         """One line each, different for different architectures."""
-        distinct = list(dict.fromkeys(architectures))
-        lines = [space.describe(architecture) for architecture in distinct]
-        assert all(line.strip() and "\n" not in line for line in lines)
-        assert len(set(lines)) == len(lines)
+        _hold(check_descriptions, subject)
 
     # moves
 
@@ -285,12 +281,9 @@ class SpaceContract:
         """In a fixed order, each once, none that no architecture uses and none missing."""
         _hold(check_all_operators, subject)
 
-    def test_operators_survive_json(self, space: SearchSpace) -> None:
+    def test_operators_survive_json(self, subject: SpaceUnderTest) -> None:
         """They are the rows of latency tables."""
-        for operator in space.all_operators():
-            again = Operator.from_json(json.loads(json.dumps(operator.to_json())), "here")
-            assert again == operator
-            assert again.key == operator.key
+        _hold(check_stored_operators, subject)
 
     def test_indices_of_a_population_are_the_same_walk(self, subject: SpaceUnderTest) -> None:
         """`operator_indices` finds, for each architecture, what `operators` lists, in that order."""

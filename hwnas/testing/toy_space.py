@@ -41,7 +41,7 @@ class ToySpace(SearchSpace):
         self.num_classes = num_classes
 
     @property
-    def options(self) -> dict[str, int | float | str]:
+    def options(self) -> dict[str, float]:
         """None."""
         return {}
 

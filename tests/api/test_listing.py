@@ -1,9 +1,11 @@
 """What there is to choose from."""
 
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
+import hwnas.plugins
 from hwnas.api import list_devices, list_runtimes, list_spaces
 from hwnas.devices import Device
 from hwnas.errors import HwnasError
@@ -36,3 +38,14 @@ def test_runtimes_have_a_version_or_what_brings_them() -> None:
 def test_spaces_say_what_they_are() -> None:
     assert list_spaces().keys() == SPACES.keys()
     assert all(list_spaces().values())
+
+
+def test_plug_ins_are_listed_with_their_origin(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = {"toy": "hwnas.testing.toy_space:ToySpace", "broken": "nowhere_at_all:Space", "fbnet": "nowhere:FBNet"}
+    points = [EntryPoint(name, value, "hwnas.spaces") for name, value in entries.items()]
+    monkeypatch.setattr(hwnas.plugins, "entry_points", lambda group: points if group == "hwnas.spaces" else [])
+    found = list_spaces()
+    assert list(found) == [*SPACES, "toy", "broken"]
+    assert found["toy"].startswith("A stem, one to three inverted residual blocks")
+    assert found["toy"].endswith("(Plug-in of hwnas.testing.toy_space.)")
+    assert "No module named 'nowhere_at_all'" in found["broken"]

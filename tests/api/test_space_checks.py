@@ -65,6 +65,27 @@ def test_a_space_that_does_not_fit_is_refused_before_anything_is_done(verb, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "verb",
+    [
+        lambda space, folder: hwnas.profile("local-cpu", space, tables=folder / "tables"),
+        lambda space, folder: hwnas.adapt("local-cpu", space, tables=folder / "tables"),
+        lambda space, folder: hwnas.search(space=space, data="digits", output=folder / "run"),
+        lambda space, folder: hwnas.train(folder, space=space),
+        lambda space, folder: hwnas.check_space(space),
+    ],
+)
+@pytest.mark.parametrize("wrong", ["lacks", "class"])
+def test_what_is_no_whole_space_is_refused_by_every_verb(verb, wrong, tmp_path) -> None:
+    (tmp_path / "run.toml").write_text('data = "digits"\n')
+    space = Misfit((1, 8, 8), 10)
+    del space.num_classes
+    said = "The space Misfit must have `num_classes`" if wrong == "lacks" else "A space must be an object of a class"
+    with pytest.raises(SpaceError, match=said):
+        verb(space if wrong == "lacks" else Misfit, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["run.toml"]
+
+
 def test_training_refuses_it_too(tmp_path) -> None:
     (tmp_path / "my.toml").write_text('data = "digits"\n')
     with pytest.raises(SpaceError, match=r"block1\.expand_ratio=2"):

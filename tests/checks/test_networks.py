@@ -94,7 +94,7 @@ class Unused(ToySpace):
         (
             check_subnets,
             SwapsAnActivation(),
-            r"in each of .* by `build` .*|of the largest apart, first behind operator 0",
+            r"^The space toy, in each of \d+ architectures, must give one function by",
         ),
         (check_subnets, Unused(), "of operator0.scale `build` has 1 and `subnet` has none"),
         (check_plain_networks, space_of(Lends), "`subnet` gives the Lends"),

@@ -1,5 +1,6 @@
 """Operators that are not those that run, or not what they cost, are found and named."""
 
+from dataclasses import replace
 from functools import cached_property
 from typing import ClassVar
 
@@ -15,6 +16,7 @@ from hwnas.checks.operators import (
     check_expected_cost,
     check_operators_run,
     check_population_walk,
+    check_stored_operators,
     check_total_costs,
     count_macs,
     one_hot,
@@ -27,6 +29,7 @@ from hwnas.testing import ToySpace
 
 CHECKS = [
     check_all_operators,
+    check_stored_operators,
     check_population_walk,
     check_total_costs,
     check_expected_cost,
@@ -176,3 +179,25 @@ def test_one_hot_weights_choose_one(toy) -> None:
     weights = one_hot(toy.space, toy.space.architecture([2, 0, 1, 1, 0, 1, 0]))
     assert [weight.tolist() for weight in weights[:3]] == [[0, 0, 1], [1, 0], [0, 1]]
     assert all(weight.dtype == torch.float64 for weight in weights)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"attributes": {"out_channels": 4.5}},
+        {"attributes": {"sizes": (3, 5)}},
+        {"attributes": {"out_channels": np.int64(4)}},
+        {"input_shape": (1, 0, 6)},
+        {"input_shape": (1, np.int64(6), 6)},
+        {"kind": 3},
+    ],
+)
+def test_an_operator_that_a_table_cannot_hold_is_named(change) -> None:
+    class Odd(ToySpace):
+        def all_operators(self):
+            stem, *others = super().all_operators()
+            return (*others, replace(stem, **change))
+
+    said = r"^The operator .* of the space toy must have a kind of text, .* but it is \{'kind': "
+    with pytest.raises(SpaceError, match=said):
+        check_stored_operators(SpaceUnderTest(Odd()))

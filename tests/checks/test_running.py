@@ -6,6 +6,7 @@ import pytest
 
 from hwnas.checks import SPACE_CHECKS, SpaceUnderTest, run_checks
 from hwnas.checks.running import SpaceCheck
+from hwnas.errors import SpaceError
 from hwnas.testing import ToySpace
 
 NAMES = [check.name for check in SPACE_CHECKS]
@@ -60,6 +61,13 @@ def test_code_that_breaks_is_placed() -> None:
     assert "test_running.py, line " in results[0].detail
     assert "KeyError: 'variables'" in results[0].detail
     assert {one.outcome for one in results[1:]} == {"skipped"}
+
+
+def test_a_space_without_an_attribute_is_refused() -> None:
+    space = ToySpace()
+    del space.input_shape
+    with pytest.raises(SpaceError, match=r"^The space ToySpace must have `input_shape`, but it has none"):
+        SpaceUnderTest(space)
 
 
 def test_a_check_may_have_several_parts(toy, monkeypatch) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -11,6 +12,7 @@ from hwnas.checks import SpaceUnderTest, require_fitting_shapes
 from hwnas.checks.shapes import check_shapes
 from hwnas.errors import SpaceError
 from hwnas.layers import ConvBNAct
+from hwnas.spaces import Architecture, Variable
 from hwnas.testing import ToySpace
 
 
@@ -125,6 +127,40 @@ def test_a_space_with_a_build_of_its_own_is_built() -> None:
     assert "give 2x5 in place of 2x3 logits" in fault_of(Doubles())
 
 
+class ManyOptions(ToySpace):
+    """30 variables of three options and a `build` of its own: one option of the last does not fit."""
+
+    misfit = 2
+
+    @property
+    def variables(self):
+        return tuple(Variable(f"variable{index}", (1, 2, 3)) for index in range(30))
+
+    def operators(self, architecture):
+        return super().operators(Architecture(self.name, (0,) * 7))
+
+    def canonicalize(self, choices_NV):
+        return np.array(choices_NV)
+
+    def build(self, architecture):
+        network = super().build(architecture)
+        return nn.Sequential(network, nn.Linear(3, 5)) if architecture.choices[-1] == self.misfit else network
+
+
+def test_of_many_changes_those_that_are_built_are_spread_over_all() -> None:
+    """From the smallest the last change of all, so an option of the last variable, is among them."""
+    subject = SpaceUnderTest(ManyOptions(), on_paper=0, networks=0)
+    with pytest.raises(SpaceError, match=r"^The space toy with variable29=3 in .* give 2x5 in place of 2x3 logits"):
+        check_shapes(subject)
+
+    class Sound(ManyOptions):
+        misfit = None
+
+    said = check_shapes(SpaceUnderTest(Sound(), on_paper=0, networks=0))
+    assert said.endswith(", 40 of 60 changes of one choice and random")
+    assert int(said.split()[0]) <= 2 + 2 * 40
+
+
 def test_an_assembly_of_its_own_is_followed() -> None:
     class Doubled(nn.Module):
         def __init__(self, network) -> None:
@@ -140,6 +176,42 @@ def test_an_assembly_of_its_own_is_followed() -> None:
             return Doubled(ToySpace.assemble(modules))
 
     assert check_shapes(SpaceUnderTest(Assembles()))
+
+
+class Nothing(ToySpace):
+    @property
+    def variables(self):
+        return ()
+
+
+class BreaksWhileCanonical(ToySpace):
+    def canonicalize(self, choices_NV):
+        return {}["canonical"]
+
+
+class Listless(ToySpace):
+    @property
+    def variables(self):
+        return None
+
+
+class Nameless(ToySpace):
+    name = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (Nothing, "The space toy must have a variable with two options or more, but there is nothing to choose"),
+        (BreaksWhileCanonical, r"toy must list its .*, but .*test_shapes\.py, line \d+, raises KeyError: 'canonical'"),
+        (Listless, r"toy must list its variables and operators, but .* raises TypeError: 'NoneType'"),
+        (Nameless, "The space Nameless must have letters, digits, _ and - alone as `name`, but it is None"),
+        (Widens, r"with block1\.expand_ratio=2 in k3m4 must have operators whose shapes fit"),
+    ],
+)
+def test_what_is_required_is_said_in_a_sentence(kind, said) -> None:
+    with pytest.raises(SpaceError, match=said):
+        require_fitting_shapes(kind())
 
 
 def test_large_images_cost_nothing() -> None:

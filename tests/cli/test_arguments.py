@@ -13,6 +13,8 @@ def test_shapes_and_options() -> None:
     for wrong in ("", "3x224", "3x224x-1", "axbxc"):
         with pytest.raises(SettingsError):
             parse_shape(wrong)
+    with pytest.raises(SettingsError, match="--space-option must give each option once, but a came again"):
+        parse_options(["a=3", "b=1", " a=4"])
     for wrong in ("width_mult", "width_mult=", "width_mult=0.5,", "width_mult=[0.5,1]"):
         with pytest.raises(SettingsError, match=r"such as width_mult=0\.5"):
             parse_options([wrong])

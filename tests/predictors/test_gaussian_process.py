@@ -5,8 +5,7 @@ import pytest
 
 from hwnas.errors import SettingsError
 from hwnas.predictors import Encoding, GaussianProcess
-
-from .conftest import known_errors
+from hwnas.testing.predictor_contract import known_errors
 
 
 @pytest.mark.parametrize("count", [30, 150])

@@ -7,16 +7,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hwnas.errors import SpaceError
 from hwnas.layers import Choice
-from hwnas.spaces import Architecture, ChainSuperNet, FBNet, NASBenchMacro, Operator, SearchSpace
+from hwnas.spaces import Architecture, ChainSuperNet, FBNet, NASBenchMacro, Operator, SearchSpace, Slot
 from hwnas.spaces.choice_blocks import (
     MacroArchitecture,
-    Shape,
     Stage,
     choice_chain,
+    choice_layer,
     describe_blocks,
     skip_operator,
 )
+from hwnas.spaces.scaling import Shape
 from hwnas.testing.space_contract import randomize
 
 MACRO = MacroArchitecture(8, 2, (Stage(8, 2, 1), Stage(12, 1, 2)), 20)
@@ -138,6 +140,17 @@ def test_the_expected_cost_is_the_mean_over_architectures(space: SearchSpace) ->
         expected += float(weight @ space.total_costs(moved, [cost])[0]) - nothing
     found = space.expected_cost([torch.from_numpy(weight) for weight in weights], torch.from_numpy(cost))
     assert found.item() == pytest.approx(expected)
+
+
+def test_operators_that_a_layer_cannot_tell_apart_are_named() -> None:
+    space = NASBenchMacro((3, 8, 8), 5)
+    alike = (Operator("avg_pool", (8, 4, 4), {"stride": 1}), Operator("max_pool", (8, 4, 4), {"stride": 1}))
+    said = (
+        r"^The space nas_bench_macro at stage1\.block2 must have operators that differ in their attributes"
+        r".*avg_pool\(8x4x4; stride=1\) and max_pool\(8x4x4; stride=1\) have the same"
+    )
+    with pytest.raises(SpaceError, match=said):
+        choice_layer(space, Slot((None, *alike), (1,)))
 
 
 def test_blocks_in_words() -> None:

@@ -35,6 +35,18 @@ class TestMobileNetV3OfCifar(SpaceContract):
         return MobileNetV3((3, 32, 32), 10, width_mult=0.5)
 
 
+class TestMobileNetV3OfOddSizes(SpaceContract):
+    """Where strides leave few pixels, all kernel sizes still differ."""
+
+    num_architectures: ClassVar = 20
+    num_networks: ClassVar = 2
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def space(cls) -> SearchSpace:
+        return MobileNetV3((3, 33, 47), 10, width_mult=0.1)
+
+
 class TestMobileNetV3OfImageNet(SpaceContract):
     num_architectures: ClassVar = 8
     num_exports: ClassVar = 3

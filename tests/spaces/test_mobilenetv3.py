@@ -150,16 +150,19 @@ def test_a_choice_sets_its_own_block(imagenet: MobileNetV3) -> None:
     assert all(block.attributes["kernel_size"] == 7 for stage in (0, 2, 3, 4) for block in found[stage])
 
 
-# of the stem and the five stages; the earliest are dropped until the last stage sees at least 3 pixels a side
+# of the stem and the five stages; the earliest are dropped until the last stage gives at least 4 pixels a side
 STRIDES = {
     224: ([2, 2, 2, 2, 1, 2], 7),
     160: ([2, 2, 2, 2, 1, 2], 5),
-    96: ([2, 2, 2, 2, 1, 2], 3),
+    128: ([2, 2, 2, 2, 1, 2], 4),
+    96: ([1, 2, 2, 2, 1, 2], 6),
     64: ([1, 2, 2, 2, 1, 2], 4),
+    48: ([1, 1, 2, 2, 1, 2], 6),
+    33: ([1, 1, 2, 2, 1, 2], 5),
     32: ([1, 1, 2, 2, 1, 2], 4),
     28: ([1, 1, 2, 2, 1, 2], 4),
     8: ([1, 1, 1, 1, 1, 2], 4),
-    5: ([1, 1, 1, 1, 1, 2], 3),
+    5: ([1, 1, 1, 1, 1, 1], 5),
     4: ([1, 1, 1, 1, 1, 1], 4),
 }
 

@@ -1,12 +1,21 @@
 """Channels of any width, strides for any size of images, images of any resolution."""
 
+from functools import reduce
 from typing import Any
 
 import pytest
 
 from hwnas.errors import SettingsError
 from hwnas.spaces import Operator
-from hwnas.spaces.scaling import Place, checked_resolutions, image_sizes, kept_strides, resize, round_channels
+from hwnas.spaces.scaling import (
+    Place,
+    checked_resolutions,
+    image_sizes,
+    kept_strides,
+    resize,
+    round_channels,
+    strided,
+)
 
 
 @pytest.mark.parametrize(
@@ -30,6 +39,11 @@ def test_the_earliest_strides_are_dropped_until_three_pixels_are_left(side: int,
     for stride in kept:
         side = -(-side // stride)
     assert side == last
+
+
+@pytest.mark.parametrize(("side", "least", "last"), [(24, 3, 3), (24, 4, 6), (24, 7, 12), (24, 99, 24), (32, 4, 4)])
+def test_more_pixels_may_be_asked_for(side: int, least: int, last: int) -> None:
+    assert reduce(strided, kept_strides([2, 2, 1, 2], side, least=least), side) == last
 
 
 def test_a_place_has_a_shape_for_each_width_and_resolution() -> None:

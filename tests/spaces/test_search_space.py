@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from hwnas.errors import ArchitectureError
-from hwnas.spaces import Architecture, IntArray, MobileNetV3, SearchSpace, Variable
+from hwnas.errors import ArchitectureError, SpaceError
+from hwnas.spaces import Architecture, IntArray, MobileNetV3, SearchSpace, Variable, require_attributes
 from hwnas.testing import ToySpace
 
 
@@ -126,3 +126,48 @@ def test_identity_tells_spaces_apart() -> None:
 def test_architectures_belong_to_their_space(space: ToySpace) -> None:
     assert space.sample(np.random.default_rng(0)).space == "toy"
     assert isinstance(space.smallest(), Architecture)
+
+
+def test_a_space_with_all_attributes_is_given_back(space: ToySpace) -> None:
+    assert require_attributes(space) is space
+
+
+@pytest.mark.parametrize("what", ["name", "layers", "input_shape", "num_classes"])
+def test_an_attribute_that_is_missing_is_named(what: str) -> None:
+    class Mine(ToySpace):
+        def __getattribute__(self, name: str) -> object:
+            if name == what:
+                raise AttributeError(name)
+            return super().__getattribute__(name)
+
+    said = (
+        f"^The space Mine must have `{what}`, but it has none. Set name and layers on the class, the others in __init"
+    )
+    with pytest.raises(SpaceError, match=said):
+        require_attributes(Mine())
+
+
+@pytest.mark.parametrize(
+    ("what", "value"),
+    [
+        *[("name", name) for name in ("", None, "my space", "a/b", "..", "net.v2", 3)],
+        *[("input_shape", shape) for shape in (None, [3, 8, 8], (3, 8), (3, 8.0, 8), (3, 0, 8), (True, 8, 8), 8)],
+        *[("num_classes", classes) for classes in (1, 10.0, "10", True, None, np.int64(10))],
+        ("layers", ["conv_bn_act"]),
+    ],
+)
+def test_an_attribute_that_cannot_be_used_is_shown(what: str, value: object) -> None:
+    class Mine(ToySpace):
+        pass
+
+    mine = Mine()
+    setattr(Mine if what in ("name", "layers") else mine, what, value)
+    with pytest.raises(SpaceError, match=r"^The space Mine must have .* as `") as caught:
+        require_attributes(mine)
+    assert f"as `{what}`, but it is {value!r}" in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", [ToySpace, "toy", None])
+def test_what_is_no_space_is_refused(wrong: object) -> None:
+    with pytest.raises(SpaceError, match="A space must be an object of a class derived from hwnas"):
+        require_attributes(wrong)  # type: ignore[arg-type]

@@ -6,12 +6,13 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import hwnas.plugins
 import hwnas.spaces
 from hwnas.errors import SettingsError, SpaceError, UnknownNameError
-from hwnas.spaces import SPACES, MobileNetV3, find_space, make_space
+from hwnas.spaces import SPACES, MobileNetV3, NASBenchMacro, find_space, make_space
 from hwnas.testing import ToySpace
 
 
@@ -65,12 +66,29 @@ def test_an_option_that_is_no_number_is_refused(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "shape", [(0, 8, 8), (3, 3, 8), (3, 8, 3), (3, 8), (3, 8, 8, 8), (), (-3, 8, 8), (3, 5000, 8), (5000, 8, 8)]
+    "shape",
+    [
+        *[(0, 8, 8), (3, 3, 8), (3, 8, 3), (3, 8), (3, 8, 8, 8), (), (-3, 8, 8), (3, 5000, 8), (5000, 8, 8)],
+        *[(3, 32.9, 32), (3, 32.0, 32), (True, 8, 8), (3, "8", 8)],
+    ],
 )
 def test_an_input_shape_out_of_range_is_refused(shape: Any) -> None:
     with pytest.raises(SettingsError, match="input_shape must be channels x height x width") as caught:
         make_space("mobilenetv3", input_shape=shape)
     assert f"{'x'.join(map(str, shape))} came" in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [5, "3x8x8", None])
+def test_an_input_shape_that_is_none_is_refused(shape: Any) -> None:
+    with pytest.raises(SettingsError, match=f"input_shape must be channels x height x width.*, but {shape!r} came"):
+        make_space("mobilenetv3", input_shape=shape)
+
+
+def test_numbers_of_numpy_become_plain_ones() -> None:
+    space = make_space("nas_bench_macro", input_shape=np.array([3, 8, 8]).tolist(), num_classes=np.int64(10))
+    assert space.identity() == NASBenchMacro((3, 8, 8), 10).identity()
+    assert type(make_space("fbnet", input_shape=tuple(np.array([3, 8, 8]))).input_shape[1]) is int
+    assert type(space.num_classes) is int
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 4), (3, 4, 4096)])
@@ -79,9 +97,11 @@ def test_the_smallest_and_largest_shapes_make_spaces(shape: tuple[int, int, int]
     assert space.counts[space.operators(space.largest())[-1]].output_shape == (2,)
 
 
-@pytest.mark.parametrize("classes", [1, 0, -5, 1_000_001])
-def test_a_number_of_classes_out_of_range_is_refused(classes: int) -> None:
-    with pytest.raises(SettingsError, match=f"num_classes must be from 2 to 1000000, but {classes} came"):
+@pytest.mark.parametrize("classes", [1, 0, -5, 1_000_001, 10.5, 10.0, "10", True, None])
+def test_a_number_of_classes_out_of_range_is_refused(classes: Any) -> None:
+    with pytest.raises(
+        SettingsError, match=f"num_classes must be a whole number from 2 to 1000000, but {classes!r} came"
+    ):
         make_space("mobilenetv3", num_classes=classes)
 
 
@@ -109,6 +129,25 @@ def test_a_plug_in_cannot_take_the_place_of_a_built_in_space(monkeypatch: pytest
     assert find_space("mobilenetv3") is MobileNetV3
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("json:dumps", r"must be a class derived from hwnas\.SearchSpace, but it is the function"),
+        ("collections:Counter", "must be a class derived from .* but it is the class <class 'collections.Counter'>"),
+        (
+            "nowhere_at_all:Space",
+            r"^The plug-in theirs of nowhere_at_all must be importable, but .*ModuleNotFoundError",
+        ),
+        ("json:nothing", "must be importable, but it raises AttributeError"),
+    ],
+)
+def test_a_plug_in_that_is_no_space_is_refused(value: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = EntryPoint("theirs", value, "hwnas.spaces")
+    monkeypatch.setattr(hwnas.plugins, "entry_points", lambda group: [entry])
+    with pytest.raises(SettingsError, match=said):
+        find_space("theirs")
+
+
 MINE = """
 from beside import CHANNELS
 from hwnas.testing import ToySpace
@@ -130,8 +169,8 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "mine.py").write_text(MINE)
     monkeypatch.chdir(tmp_path)
     yield tmp_path / "mine.py"
-    for name in ("beside", "mine", "hwnas_user_mine"):
-        sys.modules.pop(name, None)
+    for name in [name for name in sys.modules if name in ("beside", "mine") or name.startswith("hwnas_user_")]:
+        del sys.modules[name]
 
 
 def test_a_space_may_be_in_a_file_or_a_module_of_the_user(mine: Path) -> None:
@@ -163,3 +202,15 @@ def test_options_of_a_class_of_the_user_are_checked(mine: Path) -> None:
         make_space("mine.py:Mine", options={"chanels": 1})
     with pytest.raises(SpaceError, match=r"mine\.py:Mine must be made as .*, but it raises ZeroDivisionError: "):
         make_space("mine.py:Mine", options={"channels": 0})
+
+
+def test_what_a_class_of_the_user_lacks_is_named(mine: Path) -> None:
+    mine.write_text(MINE.replace("super().__init__(input_shape, num_classes)", "self.num_classes = num_classes"))
+    with pytest.raises(SpaceError, match=r"^The space Mine must have `input_shape`, but it has none"):
+        make_space("mine.py:Mine")
+
+
+def test_an_ordinary_parameter_is_no_option(mine: Path) -> None:
+    mine.write_text(MINE.replace("*, ", ""))
+    with pytest.raises(SettingsError, match=r"channels of the space mine\.py:Mine must be keyword-only"):
+        make_space("mine.py:Mine", options={"channels": 2})

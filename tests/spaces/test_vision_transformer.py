@@ -94,7 +94,8 @@ def test_it_is_described_block_by_block(digits):
         ((1, 8, 8), 2),
         ((1, 7, 7), 1),
         ((1, 4, 4), 2),
-        ((3, 4, 4096), 2),
+        ((3, 4, 1024), 2),
+        ((3, 512, 512), 16),
     ],
 )
 def test_the_patch_size_suits_the_image(shape, patch_size):
@@ -124,8 +125,12 @@ def test_options_reach_the_space():
         ("num_heads", 1, "from 2 to 64"),
         ("num_heads", math.nan, "a whole number"),
         ("head_dim", 4, "from 8 to 256"),
-        ("patch_size", 5, "must cut images of 32x32 into 2 to 4096 whole patches, but 5 came. Sizes that divide both"),
-        ("patch_size", 32, "whole patches"),
+        (
+            "patch_size",
+            5,
+            "must cut images of 32x32 into 2 to 4096 whole patches, but 5 came. Set patch_size to one of 1, 2, 4, 8, 16.",
+        ),
+        ("patch_size", 32, "whole patches, but 32 came"),
         ("patch_size", -4, "whole patches"),
         ("patch_size", 2.5, "whole patches"),
         ("patch_size", math.nan, "whole patches"),
@@ -137,11 +142,25 @@ def test_an_option_out_of_range_is_refused(option, value, said):
     assert said in str(caught.value)
 
 
-def test_an_image_that_no_patch_suits_is_refused():
-    with pytest.raises(
-        SettingsError, match=r"no size up to 16 that suits them does. Sizes that divide both sides: 1\."
-    ):
-        VisionTransformer((3, 97, 89), 10)
+@pytest.mark.parametrize(
+    ("shape", "size", "patches", "allowed"),
+    [((3, 33, 47), 1, 1551, "1"), ((3, 61, 61), 1, 3721, "1"), ((3, 640, 640), 16, 1600, "10, 16, 20, 32, 40, 64")],
+)
+def test_many_patches_come_only_where_they_are_asked_for(shape, size, patches, allowed):
+    with pytest.raises(SettingsError, match="patch_size of vision_transformer must cut images of") as caught:
+        VisionTransformer(shape, 10)
+    assert "into 2 to 1024 whole patches" in str(caught.value)
+    assert f"but the size that suits them, {size}, gives {patches}. Set patch_size to one of {allowed}" in str(
+        caught.value
+    )
+    space = VisionTransformer(shape, 10, patch_size=size)
+    assert space.operators(space.smallest())[0].attributes["num_patches"] == patches
+
+
+@pytest.mark.parametrize("shape", [(3, 97, 89), (3, 224, 222)])
+def test_images_that_no_patch_suits_are_refused(shape):
+    with pytest.raises(SettingsError, match=r"Give images whose sides share a divisor, such as 64x64 \(image_size\)"):
+        VisionTransformer(shape, 10)
 
 
 def test_depth_leaves_the_last_blocks_out(digits):

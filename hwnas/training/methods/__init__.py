@@ -60,7 +60,7 @@ def make_method(
         SettingsError: an option out of range.
     """
     make: Any = find_method(name)
-    check_options(f"the training method {name}", make, options or {}, reserved=("cost_ms",))
+    check_options(f"the training method {name}", make, options or {}, positional=1, reserved=("cost_ms",))
     costs = {"cost_ms": cost_ms} if weighs_latency(name) else {}
     method: TrainingMethod = make(space, **costs, **(options or {}))
     return method
