@@ -74,8 +74,8 @@ def main() -> None:
     for name in given.methods:
         document["training"][name] = in_own_process(training, given, name)
         print(f"{name}: {sentence(document['training'][name])}", flush=True)
-    if given.json:
-        given.json.write_text(json.dumps(document, indent=1) + "\n")
+        if given.json:
+            given.json.write_text(json.dumps(document, indent=1) + "\n")
 
 
 def in_own_process(work: Callable[..., dict[str, Any]], given: argparse.Namespace, *arguments: Any) -> dict[str, Any]:
