@@ -1,21 +1,15 @@
 import csv
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-PATH = Path(__file__).parents[2] / "tools" / "benchmark_adaptation.py"
 SETTINGS = ["gold_6226", "gold_6240", "pixel2", "titan_rtx_1", "titan_rtx_32", "raspi4"]
 
 
 @pytest.fixture(scope="module")
-def tool():
-    spec = importlib.util.spec_from_file_location("benchmark_adaptation", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool(load_tool):
+    return load_tool("benchmark_adaptation")
 
 
 def latencies(structure, settings, *, seed=0):
