@@ -44,8 +44,11 @@ class Objective:
         name: its key in evaluations and fronts ("error", "latency_ms@rpi4").
         unit: of its values ("fraction", "MACs", "parameters", "ms").
         evaluate: the values of a list of architectures.
-        operator_costs: of a cheap objective: the cost of each of the space's operators, which sum to the value.
+        operator_costs: of a cheap objective that is a sum: the cost of each of the space's operators.
+        score: of a cheap objective that is no sum: its values (N,) for canonical choices (N, V), NaN where it has none.
         bound: architectures above it are not wanted; None: no bound.
+        evaluate_child: of an objective whose networks take over their parents' weights: the value of an architecture that
+            was made from a parent, or from none. It stands in for `evaluate` where a search knows the parent.
         direction: "minimize".
     """
 
@@ -54,12 +57,14 @@ class Objective:
     evaluate: Callable[[Sequence[Architecture]], list[float]]
     operator_costs: FloatArray | None = None
     bound: float | None = None
+    score: Callable[[IntArray], FloatArray] | None = None
+    evaluate_child: Callable[[Architecture, Architecture | None], float] | None = None
     direction: Literal["minimize"] = "minimize"
 
     @property
     def cost(self) -> Literal["cheap", "expensive"]:
-        """Whether it is a sum over operators, exact at once, or has to be found by running the network."""
-        return "expensive" if self.operator_costs is None else "cheap"
+        """Whether it is exact at once for whole populations, or has to be found by running the network."""
+        return "expensive" if self.operator_costs is None and self.score is None else "cheap"
 
     def bounded(self, bound: float | None) -> "Objective":
         """The same objective with this bound."""
@@ -105,10 +110,13 @@ def choices_of(architectures: Sequence[Architecture]) -> IntArray:
 
 def score_choices(space: SearchSpace, objectives: Sequence[Objective], choices_NV: IntArray) -> dict[str, FloatArray]:
     """The values of the cheap ones among `objectives`, by name, for canonical choices: arrays (N,)."""
-    cheap = [(objective.name, objective.operator_costs) for objective in objectives]
-    known = [(name, costs) for name, costs in cheap if costs is not None]
-    totals = space.total_costs(choices_NV, [costs for _, costs in known])
-    return {name: total for (name, _), total in zip(known, totals, strict=True)}
+    found = {one.name: one.score(choices_NV) for one in objectives if one.score is not None}
+    sums = [(one.name, one.operator_costs) for one in objectives if one.name not in found]
+    known = [(name, costs) for name, costs in sums if costs is not None]
+    if known:
+        totals = space.total_costs(choices_NV, [costs for _, costs in known])
+        found |= {name: total for (name, _), total in zip(known, totals, strict=True)}
+    return found
 
 
 def check_feasible(
