@@ -277,6 +277,16 @@ class SearchSpace(ABC):
         choices_NV[np.arange(len(variable_N)), variable_N] = option_N
         return self.canonicalize(choices_NV)
 
+    def path_encoding(self, choices_NV: IntArray) -> npt.NDArray[np.float64]:
+        """What strategies that learn from architectures see of canonical choices: 0s and 1s, (N, F).
+
+        A space of cells says which paths lead from a cell's input to its output (White et al., BANANAS, AAAI 2021). In a
+        chain every variable is a part of the one path, so here it is which option each variable has.
+        """
+        options = [np.arange(count) for count in self.num_options_V]
+        chosen = [choices_NV[:, variable, None] == found for variable, found in enumerate(options)]
+        return np.hstack(chosen).astype(np.float64)
+
     def identity(self) -> dict[str, Any]:
         """What tells this space from another: name, input shape, classes and options."""
         return {
