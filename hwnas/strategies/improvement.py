@@ -1,0 +1,92 @@
+"""By how much an architecture is expected to enlarge the hypervolume of a front, exactly.
+
+What the front leaves undominated, up to a reference point, is cut into boxes. In each box the improvement is a product
+over objectives, so that with independent normal predictions its expectation is a product of one-dimensional integrals in
+closed form; an objective that is known exactly is one whose deviation is 0.
+
+Suffixes: N architectures, B boxes, M objectives.
+"""
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtr
+
+__all__ = ["Undominated"]
+
+FloatArray = npt.NDArray[np.float64]
+
+ROOT_TWO_PI = float(np.sqrt(2 * np.pi))
+
+
+class Undominated:
+    """What a front leaves undominated below a reference point, as disjoint boxes.
+
+    Local upper bounds, each with the points that define it, are updated point by point (Klamroth, Lacour & Vanderpooten,
+    EJOR 2015); each is the corner of one box (Lacour, Klamroth & Fonseca, Computers & Operations Research 2017).
+
+    Args:
+        reference_M: the worst corner; points that do not lie below it in every objective change nothing.
+    """
+
+    def __init__(self, reference_M: FloatArray) -> None:
+        count = len(reference_M)
+        self._reference_M = np.asarray(reference_M, dtype=np.float64)
+        self._upper_BM = self._reference_M[None].copy()
+        self._defining_BMM = np.full((1, count, count), -np.inf)
+        self._defining_BMM[0, np.arange(count), np.arange(count)] = self._reference_M
+
+    def add(self, point_M: FloatArray) -> None:
+        """Takes away what `point_M` dominates."""
+        if not (point_M < self._reference_M).all():
+            return
+        inside_B = (point_M < self._upper_BM).all(axis=1)
+        if not inside_B.any():
+            return
+        upper_BM, defining_BMM = self._upper_BM[inside_B], self._defining_BMM[inside_B]
+        uppers, definings = [self._upper_BM[~inside_B]], [self._defining_BMM[~inside_B]]
+        for one in range(len(point_M)):
+            others = [other for other in range(len(point_M)) if other != one]
+            kept_B = point_M[one] >= defining_BMM[:, others, one].max(axis=1, initial=-np.inf)
+            upper, defining = upper_BM[kept_B].copy(), defining_BMM[kept_B].copy()
+            upper[:, one] = point_M[one]
+            defining[:, one] = point_M
+            uppers.append(upper)
+            definings.append(defining)
+        self._upper_BM, self._defining_BMM = np.concatenate(uppers), np.concatenate(definings)
+
+    def boxes(self) -> tuple[FloatArray, FloatArray]:
+        """Lower and upper corners, (B, M) each; the lower ones reach to minus infinity where nothing is better."""
+        lower_BM = np.full_like(self._upper_BM, -np.inf)
+        for one in range(1, lower_BM.shape[1]):
+            lower_BM[:, one] = self._defining_BMM[:, :one, one].max(axis=1)
+        full_B = (lower_BM < self._upper_BM).all(axis=1)
+        return lower_BM[full_B], self._upper_BM[full_B]
+
+    def expected_improvement(self, mean_NM: FloatArray, std_NM: FloatArray) -> FloatArray:
+        """The expected gain of hypervolume of each architecture alone, (N,).
+
+        Args:
+            mean_NM: predicted values, the exact value where it is known.
+            std_NM: their deviations, 0 where the value is known.
+        """
+        lower_BM, upper_BM = self.boxes()
+        gain_NB = np.ones((len(mean_NM), len(upper_BM)))
+        for one in range(mean_NM.shape[1]):
+            edges, place = np.unique(np.concatenate([lower_BM[:, one], upper_BM[:, one]]), return_inverse=True)
+            below_NE = _mean_below(edges, mean_NM[:, one], std_NM[:, one])
+            lower, upper = place[: len(lower_BM)], place[len(lower_BM) :]
+            gain_NB *= below_NE[:, upper] - below_NE[:, lower]
+        found: FloatArray = gain_NB.sum(axis=1)
+        return found
+
+
+def _mean_below(edges_E: FloatArray, mean_N: FloatArray, std_N: FloatArray) -> FloatArray:
+    """By how much values lie below each edge, in expectation, (N, E); 0 at minus infinity."""
+    finite_E = np.where(np.isfinite(edges_E), edges_E, 0.0)
+    gap_NE = finite_E - mean_N[:, None]
+    if std_N.any():
+        z_NE = gap_NE / np.maximum(std_N, 1e-12)[:, None]
+        below_NE = gap_NE * ndtr(z_NE) + std_N[:, None] * np.exp(-z_NE * z_NE / 2) / ROOT_TWO_PI
+    else:
+        below_NE = np.maximum(gap_NE, 0.0)
+    return np.where(np.isfinite(edges_E), below_NE, 0.0)
