@@ -5,7 +5,7 @@ takes there; Objectives score an architecture; a SearchStrategy asks for archite
 result is a ParetoFront.
 
 Public names are resolved when they are first used (PEP 562), so that importing a part of the package loads that part
-alone: `import hwnas.devices` needs neither torch nor pymoo.
+alone: `import hwnas.devices` needs neither torch nor moocore.
 """
 
 from importlib import import_module

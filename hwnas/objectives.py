@@ -149,8 +149,8 @@ def check_feasible(
     def excess(choices_NV: IntArray) -> FloatArray:
         values = score_choices(space, bounded, choices_NV)
         over = [(values[o.name] - _bound(o)) / max(abs(_bound(o)), 1e-12) for o in bounded]
-        total_N: FloatArray = np.sum(np.maximum(over, 0.0), axis=0)
-        return total_N
+        total_N = np.sum(np.maximum(over, 0.0), axis=0)
+        return np.where(np.isnan(total_N), np.inf, total_N)
 
     smallest_1V = choices_of([space.smallest()])
     best = np.argsort(excess(sampled_NV), kind="stable")[: starts - 1]

@@ -1,6 +1,6 @@
 """Devices: where a model runs, by which runtime, and how its latency is measured.
 
-A device times an .onnx file and knows nothing of architecture search; this package imports neither torch nor pymoo.
+A device times an .onnx file and knows nothing of architecture search; this package imports neither torch nor moocore.
 """
 
 from hwnas.devices.device import Device, device_folders, list_devices, load_device

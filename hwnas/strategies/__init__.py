@@ -9,15 +9,23 @@ from hwnas.errors import SettingsError
 from hwnas.objectives import Objective
 from hwnas.plugins import check_options, find_member
 from hwnas.spaces import SearchSpace
+from hwnas.strategies.local_search import LocalSearch
 from hwnas.strategies.loop import EVALUATIONS_SCHEMA, GenerationLog, SearchLoop
 from hwnas.strategies.nsga2 import NSGA2
+from hwnas.strategies.nsga3 import NSGA3
+from hwnas.strategies.random_search import RandomSearch
+from hwnas.strategies.regularized_evolution import RegularizedEvolution
 from hwnas.strategies.search_strategy import SearchStrategy
 
 __all__ = [
     "EVALUATIONS_SCHEMA",
     "NSGA2",
+    "NSGA3",
     "STRATEGIES",
     "GenerationLog",
+    "LocalSearch",
+    "RandomSearch",
+    "RegularizedEvolution",
     "SearchLoop",
     "SearchStrategy",
     "find_strategy",
@@ -25,7 +33,11 @@ __all__ = [
 ]
 
 STRATEGIES: Final[dict[str, type[SearchStrategy]]] = {
+    "random": RandomSearch,
+    "local_search": LocalSearch,
+    "regularized_evolution": RegularizedEvolution,
     "nsga2": NSGA2,
+    "nsga3": NSGA3,
 }
 """The built-in strategies by name. Plug-ins add theirs through the entry-point group "hwnas.strategies"."""
 

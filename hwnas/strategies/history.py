@@ -51,9 +51,11 @@ class History:
     @property
     def values_NM(self) -> FloatArray:
         """Their values, NaN for those that failed."""
-        failed = (float("nan"),) * len(self.objectives)
-        rows = [failed if values is None else values for values in self._values.values()]
-        return np.array(rows, dtype=np.float64).reshape(len(rows), len(self.objectives))
+        return self._rows(self._values.values())
+
+    def values_at(self, choices: Iterable[tuple[int, ...]]) -> FloatArray:
+        """The values of those with these choices, (N, M), NaN for those that failed. Raises KeyError: one was not told."""
+        return self._rows(self._values[one] for one in choices)
 
     @property
     def violations_N(self) -> FloatArray:
@@ -75,9 +77,16 @@ class History:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes up what `state_dict` gave. Raises KeyError, TypeError or ValueError where it is none."""
         pairs = zip(state["choices"], state["values"], strict=True)
-        self._values = {
+        found = {
             tuple(map(int, choices)): None if values is None else tuple(map(float, values)) for choices, values in pairs
         }
+        self._rows(found.values())
+        self._values = found
+
+    def _rows(self, values: Iterable[tuple[float, ...] | None]) -> FloatArray:
+        failed = (float("nan"),) * len(self.objectives)
+        rows = [failed if one is None else one for one in values]
+        return np.array(rows, dtype=np.float64).reshape(len(rows), len(self.objectives))
 
 
 def violations(values_NM: FloatArray, objectives: Sequence[Objective]) -> FloatArray:

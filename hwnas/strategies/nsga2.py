@@ -1,42 +1,32 @@
-"""NSGA-II (Deb et al., IEEE Transactions on Evolutionary Computation, 2002) by pymoo.
+"""NSGA-II (Deb et al., IEEE Transactions on Evolutionary Computation, 2002) over architectures."""
 
-The only file that knows pymoo: its letters (X, F, G) do not leave it.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from pymoo.algorithms.moo.nsga2 import NSGA2 as PymooNSGA2
-from pymoo.core.evaluator import Evaluator
-from pymoo.core.mutation import Mutation
-from pymoo.core.problem import Problem
-from pymoo.core.repair import Repair
-from pymoo.core.sampling import Sampling
-from pymoo.core.termination import NoTermination
-from pymoo.operators.crossover.ux import UX
-from pymoo.problems.static import StaticProblem
 
-from hwnas.errors import SettingsError
 from hwnas.front import Candidate, Evaluation
-from hwnas.objectives import Objective, check_feasible
-from hwnas.spaces import SearchSpace
+from hwnas.objectives import Objective
+from hwnas.spaces import IntArray, SearchSpace
+from hwnas.strategies.crowding import fittest_first
+from hwnas.strategies.history import violations
+from hwnas.strategies.hyperparameters import require_count
+from hwnas.strategies.proposals import Proposals
 from hwnas.strategies.search_strategy import SearchStrategy
+from hwnas.strategies.variation import Mating
 
 __all__ = ["NSGA2"]
-
-Matrix = npt.NDArray[Any]
-
-FAILED = 1e30
-"""The violation that stands for a failed evaluation, so that it survives only where all others failed too."""
 
 
 class NSGA2(SearchStrategy):
     """NSGA-II with uniform crossover, random-reset mutation and constraint domination.
 
-    The first population holds the smallest and the largest architecture, where there are bounds some that meet them, and
-    random ones of every size: uniform choices would all cost about the same, far from both ends of the front.
+    The first population holds the smallest and the largest architecture and random ones of every size. An offspring that
+    was evaluated before, or that the cheap objectives show to be above a bound, is drawn anew and costs no evaluation;
+    where few are new, more of their variables change.
+
+    Deb et al., "A fast and elitist multiobjective genetic algorithm: NSGA-II", IEEE Transactions on Evolutionary
+    Computation 2002.
 
     Args:
         space: to search.
@@ -56,37 +46,16 @@ class NSGA2(SearchStrategy):
         objectives: Sequence[Objective],
         *,
         rng: np.random.Generator,
-        population_size: int = 40,
+        population_size: int = 20,
         crossover_rate: float = 0.9,
         mutation_rate: float | None = None,
     ) -> None:
-        if not isinstance(population_size, int) or population_size < 4:
-            raise SettingsError(
-                "population_size of nsga2", "must be an integer of at least 4", came=f"{population_size} came"
-            )
-        for name, rate in (("crossover_rate", crossover_rate), ("mutation_rate", mutation_rate)):
-            if rate is not None and not 0 <= rate <= 1:
-                raise SettingsError(f"{name} of nsga2", "must be from 0 to 1", came=f"{rate} came")
-        self._space = space
-        self._objectives = tuple(objectives)
-        self._constrained = [objective for objective in objectives if objective.bound is not None]
-        self._problem = Problem(
-            n_var=len(space.variables),
-            n_obj=len(self._objectives),
-            n_ieq_constr=len(self._constrained),
-            xl=np.zeros(len(space.variables), dtype=int),
-            xu=space.num_options_V - 1,
-            vtype=int,
-        )
-        self._algorithm = PymooNSGA2(
-            pop_size=population_size,
-            sampling=_FirstPopulation(space, objectives, rng),
-            crossover=UX(prob=crossover_rate),
-            mutation=_RandomReset(space, 1 / len(space.variables) if mutation_rate is None else mutation_rate),
-            repair=_Canonical(space),
-        )
-        self._algorithm.setup(self._problem, termination=NoTermination(), seed=int(rng.integers(2**31)))
-        self._population: Any = None
+        self._size = require_count("population_size of nsga2", population_size, least=4)
+        self._mating = Mating("nsga2", space, crossover_rate=crossover_rate, mutation_rate=mutation_rate, rng=rng)
+        self._space, self._objectives = space, tuple(objectives)
+        self._proposals = Proposals(space, objectives, rng)
+        self._population: list[tuple[int, ...]] = []
+        """The choices of the survivors, the fittest first."""
 
     def ask(self) -> list[Candidate]:
         """The first population, then offspring; empty once no offspring is new.
@@ -94,71 +63,31 @@ class NSGA2(SearchStrategy):
         Raises:
             InfeasibleError: no architecture was found that meets the bounds of the cheap objectives.
         """
-        self._population = self._algorithm.ask()
-        if self._population is None or len(self._population) == 0:
-            return []
-        return [Candidate(a) for a in self._space.architectures(self._population.get("X").astype(np.int64))]
+        if self._population:
+            asked_NV = self._proposals.collect(self._size, self._offspring)
+        else:
+            asked_NV = self._proposals.of_every_size(self._size)
+        return [Candidate(one) for one in self._space.architectures(asked_NV)]
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Survival of the fittest among parents and offspring."""
-        values = np.array([[self._value(one, objective) for objective in self._objectives] for one in evaluations])
-        data = {"F": values}
-        if self._constrained:
-            violations = [[self._violation(one, objective) for objective in self._constrained] for one in evaluations]
-            data["G"] = np.array(violations)
-        Evaluator().eval(StaticProblem(self._problem, **data), self._population)
-        self._algorithm.tell(infills=self._population)
+        self._proposals.tell(evaluations)
+        contestants = list(dict.fromkeys([*self._population, *(one.architecture.choices for one in evaluations)]))
+        values_NM = self._proposals.history.values_at(contestants)
+        order_N = fittest_first(values_NM, violations(values_NM, self._objectives))
+        self._population = [contestants[index] for index in order_N[: self._size]]
 
-    def _value(self, evaluation: Evaluation, objective: Objective) -> float:
-        return FAILED if evaluation.failure is not None else evaluation.values[objective.name]
+    def _offspring(self, count: int, attempt: int) -> IntArray:
+        parents_NV = np.array(self._population)
+        return self._mating.offspring(parents_NV, np.arange(len(parents_NV)), count, attempt=attempt)
 
-    def _violation(self, evaluation: Evaluation, objective: Objective) -> float:
-        if evaluation.failure is not None:
-            return FAILED
-        bound = objective.bound if objective.bound is not None else np.inf
-        return float((evaluation.values[objective.name] - bound) / max(abs(bound), 1e-12))
+    def state_dict(self) -> dict[str, Any]:
+        """See SearchStrategy."""
+        return {**self._proposals.state_dict(), "population": [list(one) for one in self._population]}
 
-
-class _FirstPopulation(Sampling):  # type: ignore[misc]
-    """The smallest, the largest, some that meet the bounds, and random architectures of every size."""
-
-    def __init__(self, space: SearchSpace, objectives: Sequence[Objective], rng: np.random.Generator) -> None:
-        super().__init__()
-        self._space, self._objectives, self._rng = space, objectives, rng
-
-    def _do(self, problem: Any, n_samples: int, *args: Any, **kwargs: Any) -> Matrix:  # noqa: ARG002  pymoo's signature
-        extremes = np.array([self._space.smallest().choices, self._space.largest().choices])
-        first = extremes
-        if any(objective.bound is not None for objective in self._objectives):
-            feasible = check_feasible(self._space, self._objectives, rng=self._rng, starts=max(2, n_samples // 2))
-            first = np.concatenate([extremes, feasible])[:n_samples]
-        sizes_N = self._rng.random(4 * n_samples)  # some repeat others, mostly near the ends
-        rest = self._rng.binomial(self._space.num_options_V - 1, sizes_N[:, None])
-        drawn = np.concatenate([first, self._space.canonicalize(rest)])
-        _, distinct = np.unique(drawn, axis=0, return_index=True)
-        return drawn[np.sort(distinct)[:n_samples]]
-
-
-class _RandomReset(Mutation):  # type: ignore[misc]
-    """Each variable takes another of its options with a given chance."""
-
-    def __init__(self, space: SearchSpace, rate: float) -> None:
-        super().__init__()
-        self._space, self._rate = space, rate
-
-    def _do(self, problem: Any, X: Matrix, *args: Any, random_state: Any, **kwargs: Any) -> Matrix:  # noqa: ARG002
-        options_V = self._space.num_options_V
-        changed = (random_state.random(X.shape) < self._rate) & (options_V > 1)
-        shift = random_state.integers(1, np.maximum(options_V, 2), size=X.shape)
-        return np.where(changed, (X + shift) % options_V, X)
-
-
-class _Canonical(Repair):  # type: ignore[misc]
-    """Gives encodings of the same network the same choices, so that duplicates are seen."""
-
-    def __init__(self, space: SearchSpace) -> None:
-        super().__init__()
-        self._space = space
-
-    def _do(self, problem: Any, X: Matrix, **kwargs: Any) -> Matrix:  # noqa: ARG002
-        return self._space.canonicalize(X.astype(np.int64))
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See SearchStrategy."""
+        population = [tuple(map(int, one)) for one in state["population"]]
+        self._proposals.load_state_dict(state)
+        self._proposals.history.values_at(population)
+        self._population = population

@@ -1,7 +1,7 @@
 """What the author of a plug-in tests it with: contract tests to subclass, a simulated device, a toy space.
 
 The package needs pytest; nothing else in hwnas does. Names are resolved when they are first used, so that testing a
-runtime on a small board needs neither torch nor pymoo.
+runtime on a small board needs neither torch nor moocore.
 """
 
 from importlib import import_module
