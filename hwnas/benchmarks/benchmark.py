@@ -121,9 +121,7 @@ class Benchmark:
         for architecture, position, value in zip(architectures, positions_N, values_N, strict=True):
             if architecture.space != self.space.name or position < 0:
                 must = f"must be one of the {len(self.choices_NV)} of {self.space.name} that were recorded"
-                raise ArchitectureError(
-                    f"An architecture of {self.name}", must, came=f"{architecture.to_json()} came"
-                )
+                raise ArchitectureError(f"An architecture of {self.name}", must, came=f"{architecture.to_json()} came")
             if np.isnan(value):
                 raise ArchitectureError(
                     f"The architecture {self.space.describe(architecture)}",

@@ -12,7 +12,6 @@ import numpy as np
 
 from hwnas.benchmarks.benchmark import LATENCY, Benchmark
 from hwnas.benchmarks.table import Table, require_data_set
-from hwnas.objectives import macs, parameters
 from hwnas.spaces import NASBench201
 from hwnas.spaces.nas_bench_201 import OPTIONS
 
@@ -75,13 +74,8 @@ def load_nas_bench_201(data_set: str | None = None, *, table: Path | None = None
         for record, column in columns.items()
         if record == "error" or f"{data.prefix}_{column}" in rows
     }
-    for record, count in (("parameters", parameters), ("macs", macs)):
-        column = f"{data.prefix}_{record.replace('parameters', 'params')}_m"
-        costs = count(space).operator_costs
-        if column in rows:
-            records[record] = np.round(1e6 * rows.numbers(column))
-        elif costs is not None:
-            records[record] = space.total_costs(choices_NV, [costs])[0]
+    counts = {"parameters": f"{data.prefix}_params_m", "macs": f"{data.prefix}_macs_m"}
+    records |= {record: np.round(1e6 * rows.numbers(column)) for record, column in counts.items() if column in rows}
     if "c10_train_time_s" in rows:
         records["train_seconds"] = data.times * rows.numbers("c10_train_time_s")
     records |= {LATENCY + device: rows.numbers(column) for device, column in rows.devices.items()}

@@ -38,7 +38,8 @@ def load_nas_bench_macro(data_set: str | None = None, *, table: Path | None = No
     accuracies = {"test_accuracy": "mean_acc", **columns}
     records = {record: rows.numbers(column, high=100) / 100 for record, column in accuracies.items()}
     records["error"] = 1 - records["test_accuracy"]
-    records |= {record: rows.numbers(column) for record, column in {"parameters": "params", "macs": "macs"}.items()}
+    counts = {"parameters": "params", "macs": "macs"}
+    records |= {record: rows.numbers(column) for record, column in counts.items() if column in rows}
     records |= {LATENCY + device: rows.numbers(column) for device, column in rows.devices.items()}
     choices_NV = rows.digits(options=space.num_options_V)
     return Benchmark("nas_bench_macro", "CIFAR-10", space, choices_NV, records, chosen, DATA_SETS)

@@ -60,6 +60,7 @@ class Table:
                 raise StoredFileError(f"{where}, line {line}", must, came=f"it has {len(cells)}")
         self._lines = [line for line, _ in rows]
         self._cells = dict(zip(names, zip(*(cells for _, cells in rows), strict=True), strict=True))
+        self._numbers: dict[str, FloatArray] = {}
         self._check_repeats()
 
     @staticmethod
@@ -105,11 +106,13 @@ class Table:
         return np.frombuffer(joined, dtype=np.uint8).reshape(-1, len(options)).astype(np.int64) - ord("0")
 
     def numbers(self, column: str, *, low: float = 0.0, high: float = math.inf) -> FloatArray:
-        """A column as numbers, (N,), NaN where a cell is empty or says so.
+        """A column as numbers, (N,), NaN where a cell is empty or says so; made once, and not to be written to.
 
         Raises:
             StoredFileError: no such column, or a cell that is no number from `low` to `high`.
         """
+        if column in self._numbers:
+            return self._numbers[column]
         if column not in self._cells:
             raise StoredFileError(self.where, f"must have the column {column}", came="it has none of that name")
         cells = self._cells[column]
@@ -121,7 +124,11 @@ class Table:
         if wrong.size:
             must = f"must have a number from {low:g}" + (f" to {high:g}" if high < math.inf else " up")
             came = f"it has {cells[wrong[0]]!r}"
-            raise StoredFileError(f"{self.where}, line {self._lines[wrong[0]]}", f"{must} in {column}, or nothing", came=came)
+            raise StoredFileError(
+                f"{self.where}, line {self._lines[wrong[0]]}", f"{must} in {column}, or nothing", came=came
+            )
+        found_N.flags.writeable = False
+        self._numbers[column] = found_N
         return found_N
 
     def _check_repeats(self) -> None:

@@ -45,7 +45,9 @@ class Truth:
         if not self.considered_N.any():
             bounds = " and ".join(f"{o.name} <= {o.bound:.12g} {o.unit}" for o in objectives if o.bound is not None)
             came = f"none of those recorded on {benchmark.data} does"
-            raise InfeasibleError(f"The bounds {bounds}", f"must be met by an architecture of {benchmark.name}", came=came)
+            raise InfeasibleError(
+                f"The bounds {bounds}", f"must be met by an architecture of {benchmark.name}", came=came
+            )
 
     @cached_property
     def front(self) -> ParetoFront:

@@ -104,7 +104,9 @@ class NASBench201(SearchSpace):
 
     def operators(self, architecture: Architecture) -> tuple[Operator, ...]:
         """Stem; the six edges of each cell, with a residual block between stages; classifier."""
-        return tuple(self.all_operators()[index] for index in self.operator_indices(np.array([architecture.choices]))[0])
+        return tuple(
+            self.all_operators()[index] for index in self.operator_indices(np.array([architecture.choices]))[0]
+        )
 
     def operator_indices(self, choices_NV: IntArray) -> IntArray:
         """See SearchSpace.operator_indices; L is 18 a cell and 4, and no place is empty."""
