@@ -91,8 +91,8 @@ class Benchmark:
 
         Args:
             names: "error", whose evaluation is expensive; "macs", "parameters" and "latency:<device>" (also
-                "latency@<device>"), which are cheap, with NaN where nothing was recorded; and further errors and times, such as
-                "error_12_epochs" and "train_seconds", where the benchmark has them.
+                "latency@<device>"), which are cheap, with NaN where nothing was recorded; further errors and times, such
+                as "error_12_epochs" and "train_seconds", where the benchmark has them.
 
         Raises:
             UnknownNameError: no such objective or device; it names the nearest.
@@ -143,8 +143,8 @@ class Benchmark:
 
     def considered(self, objectives: Sequence[Objective]) -> BoolArray:
         """Which recorded architectures a comparison considers, (N,): those of `considered_N` that have all values."""
-        complete_N: BoolArray = np.isfinite(self.values_NM(objectives)).all(axis=1)
-        return complete_N if self.considered_N is None else complete_N & self.considered_N
+        complete_NM = np.isfinite(self.values_NM(objectives))
+        return np.logical_and.reduce(complete_NM, axis=1) & (True if self.considered_N is None else self.considered_N)
 
     def scale(self, objectives: Sequence[Objective]) -> Scale:
         """Maps the values of the considered architectures to [0, 1]. Raises SettingsError where there are none."""

@@ -67,7 +67,7 @@ def load_nas_bench_201(data_set: str | None = None, *, table: Path | None = None
     data = DATA_SETS[chosen]
     rows = Table.packed("nas_bench_201", key="ops") if table is None else Table.read(table, key="ops")
     space = NASBench201(data.input_shape, data.num_classes)
-    choices_NV = np.array([OPTIONS.index(name) for name in DIGITS])[rows.digits(options=[len(DIGITS)] * 6)]
+    choices_NV = np.array([OPTIONS.index(name) for name in DIGITS])[rows.digits(variables=6, options=len(DIGITS))]
     columns = {"error": "val200_mean", "error_12_epochs": "val12", "error_12_epochs_test": "test12"}
     records = {
         record: 1 - rows.numbers(f"{data.prefix}_{column}", high=100) / 100

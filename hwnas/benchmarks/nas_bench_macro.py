@@ -41,5 +41,5 @@ def load_nas_bench_macro(data_set: str | None = None, *, table: Path | None = No
     counts = {"parameters": "params", "macs": "macs"}
     records |= {record: rows.numbers(column) for record, column in counts.items() if column in rows}
     records |= {LATENCY + device: rows.numbers(column) for device, column in rows.devices.items()}
-    choices_NV = rows.digits(options=space.num_options_V)
+    choices_NV = rows.digits(variables=8, options=3)
     return Benchmark("nas_bench_macro", "CIFAR-10", space, choices_NV, records, chosen, DATA_SETS)

@@ -88,22 +88,23 @@ class Table:
         found = [DEVICE_COLUMN.fullmatch(column) for column in self._cells]
         return {match[1]: match[0] for match in found if match is not None}
 
-    def digits(self, *, options: Sequence[int]) -> npt.NDArray[np.int64]:
+    def digits(self, *, variables: int, options: int) -> npt.NDArray[np.int64]:
         """The key column as digits, one for each variable, (N, V).
 
         Args:
-            options: how many digits there are for each variable.
+            variables: how many digits a key has.
+            options: the digits are from 0 to one less, at most 9.
 
         Raises:
             StoredFileError: a key of another form.
         """
-        form = re.compile("".join(f"[0-{count - 1}]" for count in options))
+        form = re.compile(f"[0-{options - 1}]{{{variables}}}")
         for line, text in zip(self._lines, self._cells[self.key], strict=True):
             if not form.fullmatch(text):
-                must = f"must name an architecture by {len(options)} digits from 0 to {max(options) - 1} in {self.key}"
+                must = f"must name an architecture by {variables} digits from 0 to {options - 1} in {self.key}"
                 raise StoredFileError(f"{self.where}, line {line}", must, came=f"it has {text!r}")
         joined = "".join(self._cells[self.key]).encode("ascii")
-        return np.frombuffer(joined, dtype=np.uint8).reshape(-1, len(options)).astype(np.int64) - ord("0")
+        return np.frombuffer(joined, dtype=np.uint8).reshape(-1, variables).astype(np.int64) - ord("0")
 
     def numbers(self, column: str, *, low: float = 0.0, high: float = math.inf) -> FloatArray:
         """A column as numbers, (N,), NaN where a cell is empty or says so; made once, and not to be written to.

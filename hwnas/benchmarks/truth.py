@@ -20,7 +20,7 @@ __all__ = ["Truth"]
 class Truth:
     """What exhaustion says of a benchmark.
 
-    The considered architectures are those of `Benchmark.considered` that meet all bounds. A hypervolume is of values that are
+    The considered architectures are those of `Benchmark.considered` that meet all bounds. A hypervolume is of values
     scaled to [0, 1] over the considered architectures, bounds aside, with 1 as the reference point.
 
     Args:

@@ -104,9 +104,8 @@ class NASBench201(SearchSpace):
 
     def operators(self, architecture: Architecture) -> tuple[Operator, ...]:
         """Stem; the six edges of each cell, with a residual block between stages; classifier."""
-        return tuple(
-            self.all_operators()[index] for index in self.operator_indices(np.array([architecture.choices]))[0]
-        )
+        indices_NL = self.operator_indices(np.array([architecture.choices]))
+        return tuple(self.all_operators()[index] for index in indices_NL[0])
 
     def operator_indices(self, choices_NV: IntArray) -> IntArray:
         """See SearchSpace.operator_indices; L is 18 a cell and 4, and no place is empty."""
@@ -146,25 +145,18 @@ class NASBench201(SearchSpace):
         A sequence may lead along several paths; one with an edge that is nothing leads nowhere. White et al., BANANAS,
         AAAI 2021.
         """
-        found = []
-        for length in range(1, NODES):
-            codes = [
-                np.ravel_multi_index(np.maximum(along_NE.T - 1, 0), (len(OPTIONS) - 1,) * length)
-                for along_NE in self._along(choices_NV, length)
-            ]
-            leads = [(along_NE != NONE).all(axis=1) for along_NE in self._along(choices_NV, length)]
-            encoding_NF = np.zeros((len(choices_NV), (len(OPTIONS) - 1) ** length))
-            for code_N, leads_N in zip(codes, leads, strict=True):
-                encoding_NF[np.flatnonzero(leads_N), code_N[leads_N]] = 1.0
-            found.append(encoding_NF)
+        operations = len(OPTIONS) - 1
+        found = [np.zeros((len(choices_NV), operations**length)) for length in range(1, NODES)]
+        for along_NE in self._along(choices_NV):
+            leads_N, length = (along_NE != NONE).all(axis=1), along_NE.shape[1]
+            code_N = (along_NE[leads_N] - 1) @ operations ** np.arange(length)
+            found[length - 1][np.flatnonzero(leads_N), code_N] = 1.0
         return np.hstack(found)
 
     def is_connected(self, choices_NV: IntArray) -> npt.NDArray[np.bool_]:
         """Whether anything leads from the input of a cell to its output, (N,); where nothing does all images are one."""
-        paths = [along for length in range(1, NODES) for along in self._along(choices_NV, length)]
-        leads_NP = np.stack([(along_NE != NONE).all(axis=1) for along_NE in paths], axis=1)
-        connected_N: npt.NDArray[np.bool_] = leads_NP.any(axis=1)
-        return connected_N
+        leads = [(along_NE != NONE).all(axis=1) for along_NE in self._along(choices_NV)]
+        return np.logical_or.reduce(leads)
 
     def describe(self, architecture: Architecture) -> str:
         """The published name: for each node the operations that lead to it, and from which node."""
@@ -193,7 +185,7 @@ class NASBench201(SearchSpace):
 
     @cached_property
     def _all_operators(self) -> tuple[Operator, ...]:
-        stem = {"out_channels": self.channels, "kernel_size": 3, "activation": "identity"}
+        stem: dict[str, int | str] = {"out_channels": self.channels, "kernel_size": 3, "activation": "identity"}
         found = [Operator("conv_bn_act", self.input_shape, stem)]
         shape = (self.channels, *self.input_shape[1:])
         strides = kept_strides([2] * (STAGES - 1), min(self.input_shape[1:]))
@@ -222,11 +214,12 @@ class NASBench201(SearchSpace):
         return np.isin(self._first_options_L, self._edges_SO)
 
     @staticmethod
-    def _along(choices_NV: IntArray, length: int) -> Iterator[IntArray]:
-        """The choices along each path of `length` edges from the first node to the last, (N, length) each."""
-        for between in itertools.combinations(range(1, NODES - 1), length - 1):
-            nodes = (0, *between, NODES - 1)
-            yield choices_NV[:, [EDGES.index(edge) for edge in itertools.pairwise(nodes)]]
+    def _along(choices_NV: IntArray) -> Iterator[IntArray]:
+        """The choices along each path of edges from the first node to the last, (N, length of the path) each."""
+        for stops in range(NODES - 1):
+            for between in itertools.combinations(range(1, NODES - 1), stops):
+                nodes = (0, *between, NODES - 1)
+                yield choices_NV[:, [EDGES.index(edge) for edge in itertools.pairwise(nodes)]]
 
 
 class NASBench201SuperNet(SuperNet):
