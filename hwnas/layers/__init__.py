@@ -1,6 +1,15 @@
 """Plain torch modules: fixed layers, and elastic ones that hold many fixed layers in shared weights."""
 
 from hwnas.layers.bottleneck import Bottleneck, LinearClassifier, MaxPool, ResidualConv
+from hwnas.layers.cell_ops import (
+    AveragePool,
+    Cell,
+    NormClassifier,
+    ReLUConvBN,
+    ResidualReduction,
+    Skip,
+    Zero,
+)
 from hwnas.layers.choice import Choice
 from hwnas.layers.elastic import (
     Elastic,
@@ -22,8 +31,10 @@ from hwnas.layers.transformer import PatchEmbed, TransformerBlock, TransformerHe
 
 __all__ = [
     "ACTIVATIONS",
+    "AveragePool",
     "BatchNorm2d",
     "Bottleneck",
+    "Cell",
     "Choice",
     "Classifier",
     "ConvBNAct",
@@ -43,14 +54,19 @@ __all__ = [
     "LinearClassifier",
     "MBConv",
     "MaxPool",
+    "NormClassifier",
     "PatchEmbed",
     "PooledClassifier",
+    "ReLUConvBN",
     "ResidualConv",
+    "ResidualReduction",
     "Resize",
+    "Skip",
     "Sortable",
     "SqueezeExcite",
     "TransformerBlock",
     "TransformerHead",
+    "Zero",
     "set_drop_path",
     "synchronize",
 ]

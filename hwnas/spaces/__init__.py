@@ -10,6 +10,7 @@ from hwnas.spaces.architecture import Architecture, Operator, Variable
 from hwnas.spaces.chain import Chain, ChainSpace, ChainSuperNet, Slot
 from hwnas.spaces.fbnet import FBNet
 from hwnas.spaces.mobilenetv3 import MobileNetV3
+from hwnas.spaces.nas_bench_201 import NASBench201
 from hwnas.spaces.nas_bench_macro import NASBenchMacro
 from hwnas.spaces.resnet import ResNet
 from hwnas.spaces.search_space import IntArray, SearchSpace, SuperNet, require_attributes
@@ -24,6 +25,7 @@ __all__ = [
     "FBNet",
     "IntArray",
     "MobileNetV3",
+    "NASBench201",
     "NASBenchMacro",
     "Operator",
     "ResNet",
@@ -40,6 +42,7 @@ __all__ = [
 SPACES: Final[dict[str, type[SearchSpace]]] = {
     "fbnet": FBNet,
     "mobilenetv3": MobileNetV3,
+    "nas_bench_201": NASBench201,
     "nas_bench_macro": NASBenchMacro,
     "resnet": ResNet,
     "vision_transformer": VisionTransformer,

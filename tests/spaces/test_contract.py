@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import pytest
 
-from hwnas.spaces import FBNet, MobileNetV3, NASBenchMacro, ResNet, SearchSpace, VisionTransformer
+from hwnas.spaces import FBNet, MobileNetV3, NASBench201, NASBenchMacro, ResNet, SearchSpace, VisionTransformer
 from hwnas.testing.space_contract import SpaceContract
 from hwnas.testing.toy_space import ToySpace
 
@@ -65,6 +65,26 @@ class TestNASBenchMacro(SpaceContract):
     @classmethod
     def space(cls) -> SearchSpace:
         return NASBenchMacro((3, 8, 8), 10)
+
+
+class TestNASBench201OfDigits(SpaceContract):
+    num_architectures: ClassVar = 40
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def space(cls) -> SearchSpace:
+        return NASBench201((1, 8, 8), 10, cells=1, channels=4)
+
+
+class TestNASBench201(SpaceContract):
+    num_architectures: ClassVar = 8
+    num_networks: ClassVar = 2
+    num_exports: ClassVar = 8
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def space(cls) -> SearchSpace:
+        return NASBench201((3, 16, 16), 120, cells=2, channels=8)
 
 
 class TestFBNetOfDigits(SpaceContract):
