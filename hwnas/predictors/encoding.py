@@ -26,11 +26,14 @@ class Encoding:
         options: of each variable.
         present: for canonical choices (N, V), which variables are of a part that is there, (N, V).
         costs: for canonical choices (N, V), positive costs, (N, K); MACs are the first.
+        features: for canonical choices (N, V), groups of features that stand in for the choices, (N, F) each; no group
+            where the choices are to be seen themselves.
     """
 
     options: tuple[Options, ...]
     present: Callable[[IntArray], BoolArray]
     costs: Callable[[IntArray], FloatArray]
+    features: Callable[[IntArray], list[FloatArray]] = lambda _choices_NV: []
 
     @staticmethod
     def of(space: SearchSpace) -> "Encoding":
@@ -42,6 +45,7 @@ class Encoding:
             tuple(variable.options for variable in space.variables),
             lambda choices_NV: _present(space, choices_NV),
             lambda choices_NV: np.stack(space.total_costs(choices_NV, [macs, parameters]), axis=1),
+            space.features,
         )
 
     def groups(self, choices_NV: IntArray) -> list[FloatArray]:
@@ -49,8 +53,13 @@ class Encoding:
 
         In this order: which option each variable has; where that option stands among the variable's, from small to large;
         how often each option is chosen, over all variables of the same options; the logarithms of the costs. A variable of
-        an absent part is of no option. The groups are scaled to be of one size, the costs in e-folds.
+        an absent part is of no option. The groups are scaled to be of one size, the costs in e-folds. Where the space has
+        features of its own, these stand in for all but the costs.
         """
+        costs_NK = np.log(np.maximum(self.costs(choices_NV), 1.0))
+        return [*(self.features(choices_NV) or self._choice_groups(choices_NV)), costs_NK]
+
+    def _choice_groups(self, choices_NV: IntArray) -> list[FloatArray]:
         present_NV = self.present(choices_NV)
         chosen = [self._chosen(choices_NV, present_NV, variable) for variable in range(len(self.options))]
         last_V = np.array([max(len(options) - 1, 1) for options in self.options])
@@ -60,12 +69,10 @@ class Encoding:
             np.sum([chosen[one] for one in alike], axis=0) / np.sqrt(len(alike)) for alike in self._alike().values()
         ]
         counted_NF = np.hstack(counts)
-        costs_NK = np.log(np.maximum(self.costs(choices_NV), 1.0))
         return [
             np.hstack(chosen) / (np.sqrt(2) * root),
             1.5 * ordinal_NV / root,
             counted_NF / np.sqrt(counted_NF.shape[1]),
-            costs_NK,
         ]
 
     def _chosen(self, choices_NV: IntArray, present_NV: BoolArray, variable: int) -> FloatArray:

@@ -8,7 +8,7 @@ Suffixes: N architectures, V variables, D draws, P parameters, T architectures t
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -56,7 +56,17 @@ class _Process:
         """The process that is told of all networks, with the parameters that suit the chosen ones."""
         found_P = _most_probable([group[chosen] for group in groups], errors_T[chosen])
         kernel, residual = Kernel.of(found_P[:-2]), float(np.exp(found_P[-2])) + JITTER
-        warp = PowerWarp.of(errors_T, float(found_P[-1]))
+        return _Process._given(kernel, residual, PowerWarp.of(errors_T, float(found_P[-1])), groups, errors_T)
+
+    def told(self, groups: list[FloatArray], errors_T: FloatArray) -> "_Process":
+        """The process with the same parameters that is told of these networks instead."""
+        warp = PowerWarp.of(errors_T, self.warp.power)
+        return _Process._given(self.kernel, self.residual, warp, groups, errors_T)
+
+    @staticmethod
+    def _given(
+        kernel: Kernel, residual: float, warp: PowerWarp, groups: list[FloatArray], errors_T: FloatArray
+    ) -> "_Process":
         covariance_TT = kernel.covariance(groups, groups)
         covariance_TT[np.diag_indices_from(covariance_TT)] += residual
         factor_TT = cholesky(covariance_TT, lower=True)
@@ -136,11 +146,24 @@ class GaussianProcess(AccuracyPredictor):
         process = _Process.of(groups, errors_T, order[: self._fitted_on])
         self._fitted = _Fitted(process, _surprises(process, errors_T, order, self._fitted_on))
 
+    def update(self, choices_NV: IntArray, errors_N: FloatArray) -> None:
+        """See AccuracyPredictor.update: the kernel, the power of the warp and the widening stay as fitted."""
+        fitted = self._known
+        choices_TV, errors_T = _without_repeats(choices_NV, errors_N)
+        self._fitted = replace(fitted, process=fitted.process.told(self._groups(choices_TV), errors_T))
+
     def predict(self, choices_NV: IntArray) -> tuple[FloatArray, FloatArray]:
         """See AccuracyPredictor.predict."""
         fitted = self._known
         mean_N, std_N = self._warped(choices_NV)
         return fitted.process.warp.moments(mean_N, std_N * fitted.widening)
+
+    def lower_tail(self, choices_NV: IntArray) -> tuple[FloatArray, FloatArray]:
+        """See AccuracyPredictor.lower_tail."""
+        fitted = self._known
+        mean_N, std_N = self._warped(choices_NV)
+        median_N = fitted.process.warp.inverse(mean_N)
+        return median_N, median_N - fitted.process.warp.inverse(mean_N - fitted.widening * std_N)
 
     def interval(self, choices_NV: IntArray, level: float = 0.9) -> tuple[FloatArray, FloatArray]:
         """See AccuracyPredictor.interval."""

@@ -31,6 +31,7 @@ from hwnas.layers import (
     Zero,
 )
 from hwnas.spaces.architecture import Architecture, Operator, Variable
+from hwnas.spaces.cell_features import cell_features
 from hwnas.spaces.scaling import Shape, kept_strides, strided
 from hwnas.spaces.search_space import IntArray, SearchSpace, SuperNet
 
@@ -38,6 +39,12 @@ __all__ = ["NASBench201", "NASBench201SuperNet"]
 
 NODES: Final = 4
 EDGES: Final = tuple((source, node) for node in range(1, NODES) for source in range(node))
+PATHS: Final = tuple(
+    [EDGES.index(edge) for edge in itertools.pairwise((0, *between, NODES - 1))]
+    for stops in range(NODES - 1)
+    for between in itertools.combinations(range(1, NODES - 1), stops)
+)
+"""The edges of each path from the first node to the last."""
 OPTIONS: Final = ("none", "skip_connect", "avg_pool_3x3", "nor_conv_1x1", "nor_conv_3x3")
 NONE: Final = OPTIONS.index("none")
 KERNEL_SIZES: Final = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
@@ -153,6 +160,10 @@ class NASBench201(SearchSpace):
             found[length - 1][np.flatnonzero(leads_N), code_N] = 1.0
         return np.hstack(found)
 
+    def features(self, choices_NV: IntArray) -> list[npt.NDArray[np.float64]]:
+        """See SearchSpace.features and hwnas.spaces.cell_features."""
+        return cell_features(list(self._along(choices_NV)), PATHS, options=len(OPTIONS))
+
     def is_connected(self, choices_NV: IntArray) -> npt.NDArray[np.bool_]:
         """Whether anything leads from the input of a cell to its output, (N,); where nothing does all images are one."""
         leads = [(along_NE != NONE).all(axis=1) for along_NE in self._along(choices_NV)]
@@ -215,11 +226,8 @@ class NASBench201(SearchSpace):
 
     @staticmethod
     def _along(choices_NV: IntArray) -> Iterator[IntArray]:
-        """The choices along each path of edges from the first node to the last, (N, length of the path) each."""
-        for stops in range(NODES - 1):
-            for between in itertools.combinations(range(1, NODES - 1), stops):
-                nodes = (0, *between, NODES - 1)
-                yield choices_NV[:, [EDGES.index(edge) for edge in itertools.pairwise(nodes)]]
+        """The choices along each of PATHS, (N, length of the path) each."""
+        return (choices_NV[:, path] for path in PATHS)
 
 
 class NASBench201SuperNet(SuperNet):

@@ -287,6 +287,18 @@ class SearchSpace(ABC):
         chosen = [choices_NV[:, variable, None] == found for variable, found in enumerate(options)]
         return np.hstack(chosen).astype(np.float64)
 
+    def features(self, choices_NV: IntArray) -> list[npt.NDArray[np.float64]]:
+        """Groups of numbers that errors of canonical choices depend on more directly than on the choices, (N, F) each.
+
+        Predictors see them in place of the choices; a space of chains needs none.
+        """
+        del choices_NV
+        return []
+
+    def is_connected(self, choices_NV: IntArray) -> npt.NDArray[np.bool_]:
+        """Whether images can reach the logits, (N,); a search does not ask for networks in which they cannot."""
+        return np.ones(len(choices_NV), dtype=np.bool_)
+
     def identity(self) -> dict[str, Any]:
         """What tells this space from another: name, input shape, classes and options."""
         return {

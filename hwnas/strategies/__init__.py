@@ -16,6 +16,7 @@ from hwnas.strategies.nsga3 import NSGA3
 from hwnas.strategies.random_search import RandomSearch
 from hwnas.strategies.regularized_evolution import RegularizedEvolution
 from hwnas.strategies.search_strategy import SearchStrategy
+from hwnas.strategies.surrogate_nsga2 import SurrogateNSGA2
 
 __all__ = [
     "EVALUATIONS_SCHEMA",
@@ -28,6 +29,7 @@ __all__ = [
     "RegularizedEvolution",
     "SearchLoop",
     "SearchStrategy",
+    "SurrogateNSGA2",
     "find_strategy",
     "make_strategy",
 ]
@@ -38,6 +40,7 @@ STRATEGIES: Final[dict[str, type[SearchStrategy]]] = {
     "regularized_evolution": RegularizedEvolution,
     "nsga2": NSGA2,
     "nsga3": NSGA3,
+    "surrogate_nsga2": SurrogateNSGA2,
 }
 """The built-in strategies by name. Plug-ins add theirs through the entry-point group "hwnas.strategies"."""
 

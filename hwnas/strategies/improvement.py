@@ -26,18 +26,21 @@ class Undominated:
 
     Args:
         reference_M: the worst corner; points that do not lie below it in every objective change nothing.
+
+    Attributes:
+        reference_M: the same.
     """
 
     def __init__(self, reference_M: FloatArray) -> None:
         count = len(reference_M)
-        self._reference_M = np.asarray(reference_M, dtype=np.float64)
-        self._upper_BM = self._reference_M[None].copy()
+        self.reference_M = np.asarray(reference_M, dtype=np.float64)
+        self._upper_BM = self.reference_M[None].copy()
         self._defining_BMM = np.full((1, count, count), -np.inf)
-        self._defining_BMM[0, np.arange(count), np.arange(count)] = self._reference_M
+        self._defining_BMM[0, np.arange(count), np.arange(count)] = self.reference_M
 
     def add(self, point_M: FloatArray) -> None:
         """Takes away what `point_M` dominates."""
-        if not (point_M < self._reference_M).all():
+        if not (point_M < self.reference_M).all():
             return
         inside_B = (point_M < self._upper_BM).all(axis=1)
         if not inside_B.any():

@@ -63,11 +63,11 @@ class Proposals:
         return self._array(list(found)[:count])
 
     def worthwhile(self, choices_NV: IntArray) -> IntArray:
-        """The rows of canonical `choices_NV` that are new and within the cheap bounds, each once, in their order."""
+        """The rows of canonical `choices_NV` that are new, connected and within the cheap bounds, each once, in order."""
         new_NV = self.history.new(choices_NV)
         if not len(new_NV):
             return new_NV
-        within_N = np.ones(len(new_NV), dtype=np.bool_)
+        within_N = self._space.is_connected(new_NV)
         values = score_choices(self._space, self._cheap, new_NV)
         for objective in self._cheap:
             bound = np.inf if objective.bound is None else objective.bound
