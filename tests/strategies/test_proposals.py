@@ -18,11 +18,6 @@ SPACE = ToySpace()
 EVERYTHING = SPACE.everything()
 
 
-@pytest.fixture(scope="module")
-def mobile() -> MobileNetV3:
-    return MobileNetV3((1, 8, 8), 10, width_mult=0.25)
-
-
 def proposals(*objectives: Objective, seed: int = 0) -> Proposals:
     return Proposals(SPACE, objectives or [toy_error(SPACE)], np.random.default_rng(seed))
 

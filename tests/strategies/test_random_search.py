@@ -27,34 +27,33 @@ def test_it_asks_for_everything_and_for_nothing_twice() -> None:
     assert [len(each) for each in rounds] == [10] * 8 + [4, 0]
 
 
-def test_its_choices_are_uniform() -> None:
+def test_its_choices_are_uniform(mobile: MobileNetV3) -> None:
     """Of every variable each option, about as often as any other: 1,000 draws of 3 options, each within 5 sigmas."""
-    space = MobileNetV3((1, 8, 8), 10, width_mult=0.25)
-    asked = RandomSearch(space, [macs(space)], rng=np.random.default_rng(0), batch_size=1000).ask()
+    asked = RandomSearch(mobile, [macs(mobile)], rng=np.random.default_rng(0), batch_size=1000).ask()
     depths = np.array([one.architecture.choices for one in asked])[:, 0]
     assert np.abs(np.bincount(depths, minlength=3) - 1000 / 3).max() < 5 * np.sqrt(1000 * 2 / 9)
 
 
-def test_no_evaluation_is_wasted_above_a_cheap_bound() -> None:
+def test_no_evaluation_is_wasted_above_a_cheap_bound(mobile: MobileNetV3) -> None:
     """A bound that one in some hundred meets."""
-    space = MobileNetV3((1, 8, 8), 10, width_mult=0.25)
-    size = macs(space)
-    samples = size.evaluate(space.architectures(space.sample_choices(2000, rng=np.random.default_rng(1))))
+    size = macs(mobile)
+    samples = size.evaluate(mobile.architectures(mobile.sample_choices(2000, rng=np.random.default_rng(1))))
     bound = float(np.quantile(samples, 0.003))
-    strategy = RandomSearch(space, [toy_error(space), size.bounded(bound)], rng=np.random.default_rng(0), batch_size=10)
-    asked = [one.architecture for each in converse(strategy, [toy_error(space), size], rounds=3) for one in each]
+    strategy = RandomSearch(
+        mobile, [toy_error(mobile), size.bounded(bound)], rng=np.random.default_rng(0), batch_size=10
+    )
+    asked = [one.architecture for each in converse(strategy, [toy_error(mobile), size], rounds=3) for one in each]
     assert len(set(asked)) == 30
     assert max(size.evaluate(asked)) <= bound
 
 
-def test_where_draws_find_nothing_within_a_bound_it_descends_to_it() -> None:
-    space = MobileNetV3((1, 8, 8), 10, width_mult=0.25)
-    size = macs(space)
-    smallest, largest = size.evaluate([space.smallest(), space.largest()])
+def test_where_draws_find_nothing_within_a_bound_it_descends_to_it(mobile: MobileNetV3) -> None:
+    size = macs(mobile)
+    smallest, largest = size.evaluate([mobile.smallest(), mobile.largest()])
     bound = smallest + 0.02 * (largest - smallest)
-    drawn = size.evaluate(space.architectures(space.sample_choices(5000, rng=np.random.default_rng(1))))
+    drawn = size.evaluate(mobile.architectures(mobile.sample_choices(5000, rng=np.random.default_rng(1))))
     assert min(drawn) > bound
-    asked = RandomSearch(space, [size.bounded(bound)], rng=np.random.default_rng(0), batch_size=6).ask()
+    asked = RandomSearch(mobile, [size.bounded(bound)], rng=np.random.default_rng(0), batch_size=6).ask()
     assert len(asked) >= 2
     assert max(size.evaluate([one.architecture for one in asked])) <= bound
 

@@ -21,11 +21,6 @@ class TestRegularizedEvolution(StrategyContract):
         )
 
 
-@pytest.fixture(scope="module")
-def mobile() -> MobileNetV3:
-    return MobileNetV3((1, 8, 8), 10, width_mult=0.25)
-
-
 def make(space: SearchSpace, objectives: Sequence[Objective], **options: int) -> RegularizedEvolution:
     return RegularizedEvolution(space, objectives, rng=np.random.default_rng(0), **options)
 
