@@ -26,7 +26,7 @@ from hwnas.objectives import (
 )
 from hwnas.spaces import Architecture, MobileNetV3, Operator, SearchSpace
 from hwnas.testing import ToySpace
-from hwnas.testing.strategy_contract import toy_latency
+from hwnas.testing.strategy_contract import recorded, toy_latency
 
 RNG = np.random.default_rng
 
@@ -303,6 +303,14 @@ def test_in_a_space_that_can_be_listed_it_is_always_right(shares: list[float], s
 
 TOY = ToySpace()
 EVERYTHING = TOY.everything()
+
+
+def test_what_has_no_value_meets_no_bound(toy: ToySpace) -> None:
+    """A recorded objective lacks a half of the space, the smallest architecture included."""
+    latency = recorded(toy, "recorded_ms", missing=lambda _round, one: one.choices[1] == 0).bounded(1.6)
+    found = toy.architectures(check_feasible(toy, [latency], rng=RNG(0), starts=20))
+    assert len(set(found)) > 3
+    assert max(latency.evaluate(found)) <= 1.6
 
 
 def test_the_same_generator_finds_the_same(mobile: MobileNetV3) -> None:

@@ -10,23 +10,35 @@ The author of a strategy writes one test class, in the way of optuna's `optuna.t
             return lambda space, objectives, rng: MyStrategy(space, objectives, rng=rng, population_size=8)
 """
 
+import copy
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from hwnas.files import JsonLines
 from hwnas.front import Candidate, Evaluation, non_dominated
-from hwnas.objectives import Objective, macs, parameters
-from hwnas.spaces import Architecture, SearchSpace
+from hwnas.objectives import Objective, choices_of, macs, parameters
+from hwnas.spaces import Architecture, IntArray, SearchSpace
 from hwnas.strategies import SearchLoop, SearchStrategy
 from hwnas.testing.generators import global_states, scramble
-from hwnas.testing.toy_space import ToySpace
+from hwnas.testing.toy_space import OneArchitecture, OneVariable, ToySpace
 
-__all__ = ["Killed", "MakeStrategy", "StrategyContract", "converse", "toy_error", "toy_latency", "toy_objectives"]
+__all__ = [
+    "Killed",
+    "MakeStrategy",
+    "StrategyContract",
+    "converse",
+    "recorded",
+    "toy_error",
+    "toy_latency",
+    "toy_objectives",
+]
 
 MakeStrategy = Callable[[SearchSpace, Sequence[Objective], np.random.Generator], SearchStrategy]
 Failing = Callable[[int, Architecture], bool]
@@ -137,6 +149,102 @@ class StrategyContract:
         objectives = [Objective("constant", "x", lambda architectures: [1.0 for _ in architectures])]
         assert len(_loop(make, space, objectives, tmp_path).run(30)) == 1
 
+    def test_an_objective_that_never_differs_beside_others_does_no_harm(
+        self, make: MakeStrategy, space: SearchSpace, tmp_path: Path
+    ) -> None:
+        """Cheap or expensive: nothing can be scaled by how far its values reach."""
+        cheap = replace(recorded(space, "cheap"), score=lambda choices_NV: np.ones(len(choices_NV)))
+        expensive = Objective("expensive", "x", lambda architectures: [1.0 for _ in architectures])
+        front = _loop(make, space, [toy_error(space), cheap, expensive], tmp_path).run(40)
+        assert len(front) == 1
+
+    @pytest.mark.parametrize("bounded", [False, True])
+    def test_cheap_objectives_need_not_be_sums(
+        self, make: MakeStrategy, space: SearchSpace, bounded: bool, tmp_path: Path
+    ) -> None:
+        """A recorded latency is exact, but belongs to no operator."""
+        latency = recorded(space, "recorded_ms").bounded(1.5 if bounded else None)
+        loop = _loop(make, space, [toy_error(space), latency], tmp_path)
+        front = loop.run(40)
+        assert len(front) >= 2
+        assert not bounded or max(one.values["recorded_ms"] for one in front) <= 1.5
+
+    @pytest.mark.parametrize("missing", ["cheap", "expensive"])
+    def test_values_missing_for_some_architectures_do_no_harm(
+        self, make: MakeStrategy, space: SearchSpace, missing: str, tmp_path: Path
+    ) -> None:
+        """A table has no row for a third of them, or their evaluation gives no number: it finds some of the others."""
+        partial = recorded(space, "partial", missing=FAILING["some"])
+        known = partial if missing == "cheap" else replace(partial, score=None)
+        loop = _loop(make, space, [toy_error(space), known], tmp_path)
+        front = loop.run(40)
+        assert len(front) >= 2
+        assert all(np.isfinite(one.values["partial"]) for one in front)
+        failed = [one.architecture for one in loop.evaluations.values() if one.failure is not None]
+        assert all(FAILING["some"](0, one) for one in failed)
+
+    def test_a_budget_below_its_first_round_is_kept(
+        self, make: MakeStrategy, space: SearchSpace, tmp_path: Path
+    ) -> None:
+        """It knows no budget: the search ends in the middle of what it asked for."""
+        loop = _loop(make, space, toy_objectives(space, 2), tmp_path)
+        assert len(loop.run(2)) >= 1
+        assert len(loop.evaluations) == 2
+
+    @pytest.mark.parametrize("smallest_space", [OneVariable(), OneArchitecture()], ids=lambda space: space.name)
+    @pytest.mark.parametrize("count", [1, 3])
+    def test_the_smallest_spaces_are_searched(
+        self, make: MakeStrategy, smallest_space: ToySpace, count: int, tmp_path: Path
+    ) -> None:
+        """Of one variable, and of one architecture, with which no variation is possible."""
+        objectives = toy_objectives(smallest_space, count)
+        loop = _loop(make, smallest_space, objectives, tmp_path)
+        assert len(loop.run(20)) >= 1
+        assert len(loop.evaluations) <= len(smallest_space.everything())
+
+    @pytest.mark.parametrize("failing", ["none", "some", "all"])
+    @pytest.mark.parametrize("rounds", [1, 4])
+    def test_its_state_is_all_that_it_goes_on_from(
+        self, make: MakeStrategy, space: SearchSpace, rounds: int, failing: str
+    ) -> None:
+        """Written as JSON and read by one of another seed, which had another conversation before."""
+        objectives = toy_objectives(space, 3, bounded=True)
+        fails = FAILING[failing]
+        strategy, other = (make(space, objectives, np.random.default_rng(seed)) for seed in (8, 9))
+        converse(strategy, objectives, rounds=rounds, fails=fails)
+        converse(other, objectives, rounds=2)
+        state = _as_json(strategy)
+        other.load_state_dict(state)
+        assert _as_json(other) == state
+        expected = converse(strategy, objectives, rounds=5, fails=fails)
+        assert converse(other, objectives, rounds=5, fails=fails) == expected
+        assert _as_json(other) == _as_json(strategy)
+
+    def test_its_state_stays_as_it_was_taken(self, make: MakeStrategy, space: SearchSpace) -> None:
+        """What the strategy does later changes nothing in it."""
+        objectives = toy_objectives(space, 2)
+        strategy = make(space, objectives, np.random.default_rng(10))
+        converse(strategy, objectives, rounds=2)
+        state = strategy.state_dict()
+        taken = copy.deepcopy(state)
+        converse(strategy, objectives, rounds=2)
+        assert state == taken
+
+    def test_a_torn_or_foreign_state_is_refused(self, make: MakeStrategy, space: SearchSpace) -> None:
+        """With a part missing, with a part that is something else, or of a search of another space."""
+        objectives = toy_objectives(space, 2)
+        strategy = make(space, objectives, np.random.default_rng(11))
+        converse(strategy, objectives, rounds=2)
+        state = _as_json(strategy)
+        elsewhere = make(OneVariable(), toy_objectives(OneVariable(), 2), np.random.default_rng(11))
+        converse(elsewhere, toy_objectives(OneVariable(), 2), rounds=1)
+        wrong: list[dict[str, Any]] = [{}, _as_json(elsewhere)]
+        wrong += [{key: value for key, value in state.items() if key != missing} for missing in state]
+        wrong += [{**state, key: "torn"} for key in state]
+        for one in wrong:
+            with pytest.raises((KeyError, TypeError, ValueError)):
+                make(space, objectives, np.random.default_rng(12)).load_state_dict(one)
+
     def test_an_exhausted_space_ends_the_search(self, make: MakeStrategy, space: SearchSpace, tmp_path: Path) -> None:
         """There are fewer architectures than evaluations were allowed."""
         objectives = toy_objectives(space, 2)
@@ -234,6 +342,33 @@ def toy_objectives(space: SearchSpace, count: int, *, bounded: bool = False) -> 
     ]
     kept = objectives[:1] if count == 1 else objectives[1:]
     return [one.bounded(bound) if one in kept else one for one, bound in zip(objectives, quartiles, strict=True)]
+
+
+def recorded(space: SearchSpace, name: str, *, missing: Failing = FAILING["none"]) -> Objective:
+    """A cheap objective that is no sum over operators, as if it were read from a table: from 1 to 2, NaN where missing.
+
+    Args:
+        space: that it is of.
+        name: of the objective.
+        missing: which architectures the table lacks; its first argument is 0.
+    """
+    span_V = np.maximum(space.num_options_V - 1, 1)
+
+    def score(choices_NV: IntArray) -> npt.NDArray[np.float64]:
+        values_N = 1 + np.sqrt(np.mean(choices_NV / span_V, axis=1))
+        lacks = [missing(0, one) for one in space.architectures(choices_NV)]
+        return np.where(np.array(lacks, dtype=np.bool_), np.nan, values_N)
+
+    def evaluate(architectures: Sequence[Architecture]) -> list[float]:
+        values: list[float] = score(choices_of(architectures)).tolist()
+        return values
+
+    return Objective(name, "ms", evaluate, score=score)
+
+
+def _as_json(strategy: SearchStrategy) -> dict[str, Any]:
+    state: dict[str, Any] = json.loads(json.dumps(strategy.state_dict(), allow_nan=False))
+    return state
 
 
 def _values(objectives: Sequence[Objective], architecture: Architecture) -> Mapping[str, float]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from hwnas.layers import Classifier, ConvBNAct, Elastic, ElasticMBConv, Fixed, MBConv
 from hwnas.spaces import Architecture, IntArray, Operator, SearchSpace, SuperNet, Variable
 
-__all__ = ["ToySpace", "ToySuperNet"]
+__all__ = ["OneArchitecture", "OneVariable", "ToySpace", "ToySuperNet"]
 
 DEPTHS: Final = (1, 2, 3)
 KERNEL_SIZES: Final = (3, 5)
@@ -120,6 +120,32 @@ class ToySpace(SearchSpace):
             "activation": "hard_swish",
         }
         return Operator("mbconv", shape, attributes)
+
+
+class OneVariable(ToySpace):
+    """Three architectures, told apart by their depth alone."""
+
+    name: ClassVar = "one_variable"
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """The depth."""
+        return super().variables[:1]
+
+    def operators(self, architecture: Architecture) -> tuple[Operator, ...]:
+        """Stem, blocks of the first option, classifier."""
+        return super().operators(Architecture(self.name, (*architecture.choices, *[0] * 6)))
+
+
+class OneArchitecture(ToySpace):
+    """One architecture: no variable has a second option."""
+
+    name: ClassVar = "one_architecture"
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """The toy's, of one option each."""
+        return tuple(Variable(one.name, one.options[:1]) for one in super().variables)
 
 
 class ToySuperNet(SuperNet):

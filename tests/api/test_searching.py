@@ -188,7 +188,7 @@ def test_a_latency_bound_that_nothing_meets_is_refused_before_training(tables: P
     [
         ({"objectives": ["eror"]}, "Did you mean 'error'"),
         ({"objectives": ["error", "latency@local-cpuu"]}, "Did you mean 'local-cpu'"),
-        ({"strategy": "nsga3"}, "Did you mean 'nsga2'"),
+        ({"strategy": "nsag2"}, "Did you mean 'nsga2'"),
         ({"strategy_options": {"population": 8}}, "Did you mean 'population_size'"),
         ({"space": "mobilnet"}, "Did you mean 'mobilenetv3'"),
         ({"space_options": {"widthmult": 1}}, "Did you mean 'width_mult'"),

@@ -22,11 +22,6 @@ class TestNSGA2(StrategyContract):
         return lambda space, objectives, rng: NSGA2(space, objectives, rng=rng, population_size=8)
 
 
-@pytest.fixture(scope="module")
-def mobile() -> MobileNetV3:
-    return MobileNetV3((1, 8, 8), 10, width_mult=0.25)
-
-
 def make(space: SearchSpace, objectives: Sequence[Objective], seed: int = 0, **options: float | None) -> NSGA2:
     return NSGA2(space, objectives, rng=np.random.default_rng(seed), **options)  # type: ignore[arg-type]
 
@@ -246,7 +241,7 @@ def test_a_rate_that_is_no_chance_is_refused(mobile: MobileNetV3, name: str, rat
 
 @pytest.mark.slow
 def test_hundreds_of_generations_do_not_wear_it_out() -> None:
-    """Past the number of generations and evaluations at which pymoo would stop by itself."""
+    """Each finds something new, after thousands of evaluations."""
     space = MobileNetV3((1, 8, 8), 10, width_mult=0.25)
     objectives = [parameters(space)]
     rounds = converse(make(space, objectives, population_size=4), objectives, rounds=1100)

@@ -1,4 +1,4 @@
-"""The contract holds for NSGA2 (tests/strategies/test_nsga2.py) and random search; it fails where a strategy breaks it."""
+"""The contract holds for the strategies (tests/strategies) and the simplest one; it fails where a strategy breaks it."""
 
 import inspect
 import os
@@ -13,7 +13,8 @@ from hwnas.front import Candidate
 from hwnas.spaces import Architecture
 from hwnas.strategies import SearchStrategy
 from hwnas.testing import StrategyContract, ToySpace
-from hwnas.testing.strategy_contract import FAILING, MakeStrategy, converse, toy_objectives
+from hwnas.testing.strategy_contract import FAILING, MakeStrategy, converse, recorded, toy_objectives
+from hwnas.testing.toy_space import OneArchitecture
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +38,14 @@ class Chance(SearchStrategy):
 
     def tell(self, evaluations):
         pass
+
+    def state_dict(self):
+        return {"space": self.space.name, "rng": self.rng.bit_generator.state}
+
+    def load_state_dict(self, state):
+        if state["space"] != self.space.name:
+            raise ValueError("the state is of another space")
+        self.rng.bit_generator.state = state["rng"]
 
 
 class TestChance(StrategyContract):
@@ -137,6 +146,92 @@ class RemembersOutsideItself(Chance):
         return super().ask()
 
 
+@breaks("test_its_state_is_all_that_it_goes_on_from")
+class ForgetsItsGenerator(Chance):
+    def load_state_dict(self, state):
+        pass
+
+
+@breaks("test_its_state_is_all_that_it_goes_on_from")
+class ForgetsWhatItWasTold(Chance):
+    told = 0
+
+    def ask(self):
+        return super().ask() if self.told < 20 else super().ask()[:2]
+
+    def tell(self, evaluations):
+        self.told += len(evaluations)
+
+
+@breaks("test_its_state_is_all_that_it_goes_on_from")
+class KeepsArraysInItsState(Chance):
+    def state_dict(self):
+        return {**super().state_dict(), "array": np.zeros(2)}
+
+
+@breaks("test_its_state_is_all_that_it_goes_on_from")
+class KeepsWhatIsNoNumber(Chance):
+    def state_dict(self):
+        return {**super().state_dict(), "best": float("inf")}
+
+
+@breaks("test_its_state_stays_as_it_was_taken")
+class GivesItsStateAway(Chance):
+    def __init__(self, space, objectives, *, rng):
+        super().__init__(space, objectives, rng=rng)
+        self.told = []
+
+    def tell(self, evaluations):
+        self.told.append(len(evaluations))
+
+    def state_dict(self):
+        return {**super().state_dict(), "told": self.told}
+
+
+@breaks("test_a_torn_or_foreign_state_is_refused")
+class TakesAnyState(Chance):
+    def load_state_dict(self, state):
+        self.rng.bit_generator.state = state.get("rng", self.rng.bit_generator.state)
+
+
+@breaks("test_a_torn_or_foreign_state_is_refused")
+class TakesStatesOfOtherSpaces(Chance):
+    def load_state_dict(self, state):
+        self.rng.bit_generator.state = state["rng"]
+
+
+@breaks("test_an_objective_that_never_differs_beside_others_does_no_harm")
+class ScalesByTheExtent(Chance):
+    def tell(self, evaluations):
+        values = [list(one.values.values()) for one in evaluations]
+        assert (np.ptp(values, axis=0) > 0).all()
+
+
+@breaks("test_cheap_objectives_need_not_be_sums")
+class NeedsOperatorCosts(Chance):
+    def ask(self):
+        assert all(one.operator_costs is not None for one in self.objectives if one.cost == "cheap")
+        return super().ask()
+
+
+@breaks("test_values_missing_for_some_architectures_do_no_harm")
+class TrustsThatNoneFails(Chance):
+    def tell(self, evaluations):
+        assert not [one for one in evaluations if one.failure]
+
+
+@breaks("test_a_budget_below_its_first_round_is_kept")
+class AsksForTheSame(Chance):
+    def ask(self):
+        return [Candidate(self.space.smallest())] * 5
+
+
+@breaks("test_the_smallest_spaces_are_searched")
+class NeedsNeighbors(Chance):
+    def ask(self):
+        return [Candidate(self.space.neighbors(one.architecture)[0]) for one in super().ask()]
+
+
 def run_check(check: str, kind: type[Chance], folder: Path) -> None:
     values: dict[str, Any] = {
         "make": lambda space, objectives, rng: kind(space, objectives, rng=rng),
@@ -145,6 +240,9 @@ def run_check(check: str, kind: type[Chance], folder: Path) -> None:
         "count": 1,
         "bounded": False,
         "killed_after": 17,
+        "rounds": 4,
+        "missing": "expensive",
+        "smallest_space": OneArchitecture(),
         "tmp_path": folder,
     }
     function = getattr(StrategyContract(), check)
@@ -155,8 +253,20 @@ def run_check(check: str, kind: type[Chance], folder: Path) -> None:
 def test_a_broken_strategy_is_found_out(name: str, tmp_path: Path) -> None:
     check, kind = BROKEN[name]
     run_check(check, Chance, tmp_path / "sound")
-    with pytest.raises((AssertionError, KeyError)):
+    with pytest.raises((AssertionError, IndexError, KeyError, TypeError, ValueError, pytest.fail.Exception)):
         run_check(check, kind, tmp_path / "broken")
+
+
+def test_a_recorded_objective_is_cheap_and_lacks_what_it_should() -> None:
+    everything = SPACE.everything()
+    whole, partial = (recorded(SPACE, "ms", missing=FAILING[missing]) for missing in ("none", "some"))
+    assert whole.cost == "cheap"
+    assert whole.operator_costs is None
+    values_N = np.array(whole.evaluate(everything))
+    assert (values_N.min(), values_N.max()) == (1, 2)
+    lacks = np.isnan(partial.evaluate(everything))
+    assert lacks.tolist() == [sum(one.choices) % 3 == 0 for one in everything]
+    assert 0.2 < lacks.mean() < 0.5
 
 
 def test_a_conversation_ends_where_nothing_is_asked_for() -> None:

@@ -5,6 +5,7 @@ import math
 import torch
 
 from hwnas.testing import ToySpace
+from hwnas.testing.toy_space import OneArchitecture, OneVariable
 
 
 def test_it_has_84_architectures_of_ten_operators() -> None:
@@ -39,3 +40,11 @@ def test_it_takes_other_shapes() -> None:
         for architecture in (space.smallest(), space.largest()):
             assert space.build(architecture).eval()(torch.zeros(2, 3, 9, 7)).shape == (2, 5)
             assert space.supernet().eval().subnet(architecture)(torch.zeros(2, 3, 9, 7)).shape == (2, 5)
+
+
+def test_there_are_smaller_ones() -> None:
+    by_depth = OneVariable().everything()
+    assert [one.choices for one in by_depth] == [(0,), (1,), (2,)]
+    assert [len(OneVariable().operators(one)) for one in by_depth] == [3, 4, 5]
+    assert [one.choices for one in OneArchitecture().everything()] == [(0,) * 7]
+    assert OneArchitecture().neighbors(OneArchitecture().smallest()) == []
