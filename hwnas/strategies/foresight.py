@@ -21,14 +21,15 @@ FloatArray = npt.NDArray[np.float64]
 
 BEYOND: Final = 0.1
 """By how much of its extent the worst corner lies behind a front."""
+BAD: Final = 0.3
+"""By how much of the way from the best to the worst corner values beyond it are still told apart."""
 
 
 class Foresight:
     """Predictors of the expensive objectives, fitted on what a search was told, beside the exact cheap ones.
 
-    An evaluation that failed counts as one of the worst that were found, so that its like are avoided. What is worse than
-    the reference and than half of all is worth nothing whatever it is, and is taken as alike: the predictors need not tell
-    bad from worse.
+    An evaluation that failed counts as one of the worst that were found, so that its like are avoided. What lies far beyond
+    the worst corner, and is worse than half of all, is taken as alike: the predictors need not tell bad from worse.
 
     Args:
         space: of the architectures.
@@ -54,7 +55,7 @@ class Foresight:
                 continue
             sound_N = values_N[np.isfinite(values_N)]
             self._lowest[objective.name] = min(float(sound_N.min()), 0.0)
-            most = max(worst, float(np.median(sound_N)))
+            most = max(worst + BAD * (worst - float(sound_N.min())), float(np.median(sound_N)))
             known_N = np.minimum(np.where(np.isfinite(values_N), values_N, sound_N.max()), most)
             (predictor.fit if anew else predictor.update)(choices_NV, known_N - self._lowest[objective.name])
 

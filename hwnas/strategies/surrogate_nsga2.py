@@ -127,6 +127,7 @@ class SurrogateNSGA2(SearchStrategy):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See SearchStrategy. The predictors are fitted again, on what they were fitted on."""
         fit = state["fit"]
+        self._fit, self._candidates_NV = None, self._candidates_NV[:0]
         if fit is not None:
             told = int(fit["told"])
             before = {name: state["history"][name][:told] for name in ("choices", "values")}

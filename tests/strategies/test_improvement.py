@@ -1,0 +1,69 @@
+"""Expected improvement: held against moocore's hypervolume, and against chance."""
+
+import numpy as np
+import pytest
+
+from hwnas.front import hypervolume
+from hwnas.strategies.improvement import Undominated
+
+
+def undominated(front_NM, reference_M):
+    found = Undominated(np.asarray(reference_M, dtype=float))
+    for point_M in front_NM:
+        found.add(point_M)
+    return found
+
+
+def gains(front_NM, points_NM, reference_M):
+    """By how much each point alone enlarges the hypervolume."""
+    before = hypervolume(front_NM, reference_M)
+    return [hypervolume(np.vstack([front_NM, point_M]), reference_M) - before for point_M in points_NM]
+
+
+@pytest.mark.parametrize("steps", [None, 4])
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_values_that_are_known_give_the_gain_of_hypervolume(count: int, seed: int, steps: int | None) -> None:
+    """Points that share values, that are of the front, or that lie beyond the corner included."""
+    rng = np.random.default_rng(seed)
+    front_NM, points_NM = rng.random((rng.integers(1, 20), count)), 1.2 * rng.random((30, count))
+    points_NM[:5] = front_NM[rng.integers(len(front_NM), size=5)]
+    if steps:
+        front_NM, points_NM = np.round(front_NM * steps) / steps, np.round(points_NM * steps) / steps
+    found_N = undominated(front_NM, [1.0] * count).expected_improvement(points_NM, np.zeros_like(points_NM))
+    assert found_N == pytest.approx(gains(front_NM, points_NM, [1.0] * count), abs=1e-12)
+
+
+def test_an_uncertain_value_gives_the_mean_gain() -> None:
+    """Two of three objectives are uncertain; the mean of many draws agrees within its own error."""
+    rng = np.random.default_rng(0)
+    front_NM = rng.random((12, 3))
+    mean_M, std_M = np.array([0.4, 0.5, 0.3]), np.array([0.2, 0.1, 0.0])
+    drawn_N = gains(front_NM, mean_M + std_M * rng.standard_normal((4000, 3)), [1.0] * 3)
+    found = undominated(front_NM, [1.0] * 3).expected_improvement(mean_M[None], std_M[None])[0]
+    assert abs(found - np.mean(drawn_N)) < 4 * np.std(drawn_N) / np.sqrt(len(drawn_N))
+    assert found > 0
+
+
+def test_without_a_front_everything_up_to_the_corner_is_gained() -> None:
+    found_N = undominated([], [2.0, 3.0]).expected_improvement(np.array([[1.0, 1.0], [3.0, 0.0]]), np.zeros((2, 2)))
+    assert found_N == pytest.approx([2.0, 0.0])
+
+
+def test_boxes_are_disjoint_and_hold_what_is_left() -> None:
+    rng = np.random.default_rng(1)
+    front_NM = rng.random((15, 3))
+    lower_BM, upper_BM = undominated(front_NM, [1.0] * 3).boxes()
+    points_NM = rng.random((3000, 3))
+    inside_NB = ((points_NM[:, None] > lower_BM) & (points_NM[:, None] < upper_BM)).all(axis=2)
+    dominated_N = (front_NM[None] < points_NM[:, None]).all(axis=2).any(axis=1)
+    assert (inside_NB.sum(axis=1) == ~dominated_N).all()
+
+
+def test_more_doubt_never_hopes_for_less() -> None:
+    front_NM = np.array([[0.2, 0.8], [0.6, 0.3]])
+    means_NM = np.tile([0.7, 0.7], (5, 1))
+    stds_NM = np.stack([np.linspace(0, 0.8, 5), np.zeros(5)], axis=1)
+    found_N = undominated(front_NM, [1.0, 1.0]).expected_improvement(means_NM, stds_NM)
+    assert found_N[0] == 0
+    assert (np.diff(found_N) > 0).all()
