@@ -81,7 +81,7 @@ class SurrogateNSGA2(SearchStrategy):
         *,
         rng: np.random.Generator,
         first_evaluations: int = 16,
-        batch_size: int = 8,
+        batch_size: int = 5,
         refit_growth: float = 0.15,
         population_size: int = 100,
         generations: int = 20,

@@ -120,6 +120,27 @@ class PredictorContract:
             found.append(np.concatenate([*predictor.predict(known.choices_NV), drawn.ravel()]))
         np.testing.assert_array_equal(found[0], found[1])
 
+    def test_what_it_is_told_further_it_foretells_by(self, predictor: AccuracyPredictor, known: KnownErrors) -> None:
+        """An update makes it better about networks that it still does not know; the order does not matter."""
+        others_NV, others_N = known.choices_NV[300:], known.errors_N[300:]
+        predictor.fit(known.choices_NV[:60], known.errors_N[:60])
+        before = np.abs(predictor.predict(others_NV)[0] - others_N).mean()
+        predictor.update(known.choices_NV[:200], known.errors_N[:200])
+        mean_N, _ = predictor.predict(others_NV)
+        assert np.abs(mean_N - others_N).mean() < before
+        predictor.fit(known.choices_NV[:60], known.errors_N[:60])
+        predictor.update(known.choices_NV[199::-1], known.errors_N[199::-1])
+        np.testing.assert_allclose(predictor.predict(others_NV)[0], mean_N, rtol=1e-6)
+
+    def test_the_lower_tail_is_that_of_its_intervals(self, predictor: AccuracyPredictor, known: KnownErrors) -> None:
+        """The median lies in the narrowest interval; one deviation below it ends the one of 68 %."""
+        predictor.fit(known.choices_NV[:80], known.errors_N[:80])
+        median_N, below_N = predictor.lower_tail(known.choices_NV[80:200])
+        low_N, high_N = predictor.interval(known.choices_NV[80:200], 0.6827)
+        assert ((low_N < median_N) & (median_N < high_N)).all()
+        assert (below_N > 0).all()
+        np.testing.assert_allclose(median_N - below_N, low_N, rtol=0.15)
+
     @pytest.mark.parametrize("value", [0.0, 0.3, 25.0])
     def test_errors_that_are_all_the_same_are_foretold_again(
         self, predictor: AccuracyPredictor, known: KnownErrors, value: float

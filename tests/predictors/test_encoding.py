@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hwnas.predictors.encoding import Encoding, standardized
-from hwnas.spaces import MobileNetV3
+from hwnas.spaces import MobileNetV3, NASBench201
 from hwnas.testing import ToySpace
 
 
@@ -22,6 +22,15 @@ def test_what_is_present_is_what_the_space_keeps():
     depths_NS = choices_NV[:, [v for v, one in enumerate(space.variables) if one.name.endswith("depth")]]
     blocks_N = (2 + depths_NS).sum(axis=1)
     np.testing.assert_array_equal(present_NV.sum(axis=1), 5 + 2 * blocks_N)
+
+
+def test_features_of_the_space_stand_in_for_its_choices():
+    space = NASBench201()
+    choices_NV = space.sample_choices(7, rng=np.random.default_rng(0))
+    *groups, costs_NK = Encoding.of(space).groups(choices_NV)
+    for group, expected in zip(groups, space.features(choices_NV), strict=True):
+        np.testing.assert_array_equal(group, expected)
+    assert costs_NK.shape == (7, 2)
 
 
 def test_costs_are_those_of_the_operators():
