@@ -307,10 +307,15 @@ EVERYTHING = TOY.everything()
 
 def test_what_has_no_value_meets_no_bound(toy: ToySpace) -> None:
     """A recorded objective lacks a half of the space, the smallest architecture included."""
-    latency = recorded(toy, "recorded_ms", missing=lambda _round, one: one.choices[1] == 0).bounded(1.6)
-    found = toy.architectures(check_feasible(toy, [latency], rng=RNG(0), starts=20))
+    latency = recorded(toy, "recorded_ms", missing=lambda _round, one: one.choices[1] == 0)
+    found = toy.architectures(check_feasible(toy, [latency.bounded(1.6)], rng=RNG(0), starts=20))
     assert len(set(found)) > 3
     assert max(latency.evaluate(found)) <= 1.6
+    least = np.nanmin(latency.evaluate(toy.everything()))
+    with pytest.raises(
+        InfeasibleError, match=re.escape(f"nearest that can be met is recorded_ms = {least + 5e-6:.6g}")
+    ):
+        check_feasible(toy, [latency.bounded(least - 0.01)], rng=RNG(0))
 
 
 def test_the_same_generator_finds_the_same(mobile: MobileNetV3) -> None:
