@@ -71,14 +71,14 @@ def test_a_key_that_is_no_architecture_is_said_with_its_line(key: str) -> None:
 def test_a_cell_that_is_no_number_in_range_is_said_with_its_line(cell: str) -> None:
     table = Table("t", f'arch,acc\n01,93\n02,"{cell}"\n'.encode(), key="arch")
     with pytest.raises(
-        StoredFileError, match="^t, line 3 must have a number from 0 to 100 in acc, or nothing"
+        StoredFileError, match=r"^t, line 3 must have a number from 0 to 100 in acc, or nothing"
     ) as caught:
         table.numbers("acc", high=100)
     assert f"it has {cell!r}" in str(caught.value)
 
 
 def test_an_absent_column_or_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StoredFileError, match="^t must have the column macs, but it has none of that name"):
+    with pytest.raises(StoredFileError, match=r"^t must have the column macs, but it has none of that name"):
         Table("t", SOUND, key="arch").numbers("macs")
     with pytest.raises(StoredFileError, match=r"nowhere\.csv must be a table, but it does not exist"):
         Table.read(tmp_path / "nowhere.csv", key="arch")
@@ -89,5 +89,5 @@ def test_an_absent_column_or_file_is_named(tmp_path: Path) -> None:
 def test_a_data_set_is_one_of_those_known() -> None:
     assert require_data_set("b", None, ("first", "second")) == "first"
     assert require_data_set("b", "second", ("first", "second")) == "second"
-    with pytest.raises(UnknownNameError, match="data set of b 'secnd' does not exist. Did you mean 'second'"):
+    with pytest.raises(UnknownNameError, match=r"data set of b 'secnd' does not exist\. Did you mean 'second'"):
         require_data_set("b", "secnd", ("first", "second"))
