@@ -31,6 +31,7 @@ def test_a_table_is_read_packed_or_not(content: bytes, tmp_path: Path) -> None:
 def test_columns_are_made_once_and_cannot_be_written_to() -> None:
     table = Table("t", SOUND, key="arch")
     assert table.numbers("acc") is table.numbers("acc")
+    assert "acc" in table
     with pytest.raises(ValueError, match="read-only"):
         table.numbers("acc")[0] = 0.0
 
