@@ -1,0 +1,19 @@
+"""What a strategy accepts as a hyperparameter, and how it refuses the rest."""
+
+from hwnas.errors import SettingsError
+
+__all__ = ["require_count", "require_share"]
+
+
+def require_count(hyperparameter: str, value: int, *, least: int = 1) -> int:
+    """Gives back `value` where it is a whole number from `least` up. Raises SettingsError."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise SettingsError(hyperparameter, f"must be an integer of at least {least}", came=f"{value!r} came")
+    return value
+
+
+def require_share(hyperparameter: str, value: float) -> float:
+    """Gives back `value` where it is from 0 to 1. Raises SettingsError."""
+    if not 0 <= value <= 1:
+        raise SettingsError(hyperparameter, "must be from 0 to 1", came=f"{value!r} came")
+    return value
