@@ -9,13 +9,17 @@ from hwnas.errors import SettingsError
 from hwnas.objectives import Objective
 from hwnas.plugins import check_options, find_member
 from hwnas.spaces import SearchSpace
+from hwnas.strategies.bananas import BANANAS
 from hwnas.strategies.loop import EVALUATIONS_SCHEMA, GenerationLog, SearchLoop
 from hwnas.strategies.nsga2 import NSGA2
+from hwnas.strategies.reinforce import REINFORCE
 from hwnas.strategies.search_strategy import SearchStrategy
 
 __all__ = [
+    "BANANAS",
     "EVALUATIONS_SCHEMA",
     "NSGA2",
+    "REINFORCE",
     "STRATEGIES",
     "GenerationLog",
     "SearchLoop",
@@ -25,7 +29,9 @@ __all__ = [
 ]
 
 STRATEGIES: Final[dict[str, type[SearchStrategy]]] = {
+    "bananas": BANANAS,
     "nsga2": NSGA2,
+    "reinforce": REINFORCE,
 }
 """The built-in strategies by name. Plug-ins add theirs through the entry-point group "hwnas.strategies"."""
 

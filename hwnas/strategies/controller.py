@@ -1,0 +1,143 @@
+"""The controller of REINFORCE: a recurrent network that writes architectures, one choice after the other.
+
+It is small enough that torch does not spread it over threads, and draws from the generator that it is given alone.
+
+Suffixes: N architectures, V variables, O options of all variables together, C conditions, H hidden units.
+"""
+
+import base64
+from collections.abc import Mapping
+from itertools import accumulate
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from hwnas.spaces import IntArray
+
+__all__ = ["Controller"]
+
+FloatArray = npt.NDArray[np.float64]
+
+FIRST_WEIGHTS: Final = 0.1
+"""The largest."""
+MAX_NORM: Final = 5.0
+"""To which gradients are clipped."""
+
+
+class Controller(nn.Module):
+    """An LSTM over the variables of a space, conditioned on what is wanted.
+
+    At each variable it is shown the option chosen before and the conditions, and says how likely each option is next
+    (Zoph & Le, ICLR 2017).
+
+    Args:
+        options_V: number of options of each variable.
+        conditions: numbers that say what is wanted.
+        hidden_units: of the LSTM.
+        learning_rate: of Adam.
+        rng: of the first weights.
+    """
+
+    def __init__(
+        self, options_V: IntArray, conditions: int, *, hidden_units: int, learning_rate: float, rng: np.random.Generator
+    ) -> None:
+        super().__init__()
+        total = int(options_V.sum())
+        self._slices = [
+            slice(int(end - count), int(end)) for end, count in zip(accumulate(options_V), options_V, strict=True)
+        ]
+        self._first_V = torch.tensor([one.start for one in self._slices])
+        with torch.device("meta"):  # whose first weights are drawn by nobody
+            self.embedding = nn.Embedding(total, hidden_units)
+            self.wanted = nn.Linear(conditions, hidden_units)
+            self.lstm = nn.LSTM(hidden_units, hidden_units, batch_first=True)
+            self.head = nn.Linear(hidden_units, total)
+        self.to_empty(device="cpu").double()
+        with torch.no_grad():
+            for one in self.parameters():
+                one.copy_(torch.from_numpy(rng.uniform(-FIRST_WEIGHTS, FIRST_WEIGHTS, size=tuple(one.shape))))
+        self._optimizer = torch.optim.Adam(self.parameters(), lr=learning_rate)
+
+    def forward(self, choices_NV: Tensor, conditions_NC: Tensor) -> tuple[Tensor, Tensor]:
+        """How likely the architectures are, and how open the choices that lead to them were.
+
+        Args:
+            choices_NV: choices, integers.
+            conditions_NC: what is wanted of each.
+
+        Returns:
+            The logarithm of the probability of each choice after those before it, and the entropy of its distribution,
+            (N, V) each.
+        """
+        embedded_NVH = self.embedding(choices_NV + self._first_V)
+        shown_NVH = self.wanted(conditions_NC)[:, None] + nn.functional.pad(embedded_NVH[:, :-1], (0, 0, 1, 0))
+        logits_NVO = self.head(self.lstm(shown_NVH)[0])
+        logs, entropies = [], []
+        for variable, options in enumerate(self._slices):
+            log_NO = torch.log_softmax(logits_NVO[:, variable, options], dim=1)
+            logs.append(log_NO.gather(1, choices_NV[:, variable, None])[:, 0])
+            entropies.append(-(log_NO.exp() * log_NO).sum(dim=1))
+        return torch.stack(logs, dim=1), torch.stack(entropies, dim=1)
+
+    @torch.no_grad()
+    def sample(self, conditions_NC: FloatArray, *, rng: np.random.Generator) -> IntArray:
+        """Choices (N, V) for each row of conditions, as likely as the controller finds them."""
+        wanted_NH = self.wanted(torch.from_numpy(conditions_NC))
+        shown_NH, state = wanted_NH, None
+        chosen = []
+        for options in self._slices:
+            output_N1H, state = self.lstm(shown_NH[:, None], state)
+            logits_NO = self.head(output_N1H[:, 0])[:, options].numpy()
+            choice_N = (logits_NO + rng.gumbel(size=logits_NO.shape)).argmax(axis=1)
+            chosen.append(choice_N)
+            shown_NH = wanted_NH + self.embedding(torch.from_numpy(choice_N + options.start))
+        return np.stack(chosen, axis=1)
+
+    def learn(
+        self, choices_NV: IntArray, conditions_NC: FloatArray, *, weights_N: FloatArray, entropy_weight: float
+    ) -> None:
+        """One step of Adam up the gradient of what follows.
+
+        The sum of the logarithms of the probabilities of `choices_NV`, times `weights_N`, and the mean entropy of an
+        architecture's choices, times `entropy_weight`.
+        """
+        log_NV, entropy_NV = self(torch.from_numpy(choices_NV), torch.from_numpy(conditions_NC))
+        gain = torch.from_numpy(weights_N) @ log_NV.sum(dim=1) + entropy_weight * entropy_NV.sum(dim=1).mean()
+        self.zero_grad()
+        (-gain).backward()
+        nn.utils.clip_grad_norm_(self.parameters(), MAX_NORM)
+        self._optimizer.step()
+
+    def to_json(self) -> dict[str, Any]:
+        """Weights and Adam's moments, exactly, as JSON."""
+        moments = self._optimizer.state_dict()["state"]
+        return {
+            "weights": {name: _encoded(one) for name, one in self.state_dict().items()},
+            "moments": [{name: _encoded(one) for name, one in moments[index].items()} for index in sorted(moments)],
+        }
+
+    def load_json(self, document: Mapping[str, Any]) -> None:
+        """Takes up what `to_json` gave. Raises KeyError, TypeError or ValueError where it is of no such controller."""
+        own = self.state_dict()
+        weights = {name: _decoded(document["weights"][name], like=own[name]) for name in own}
+        shapes = {"step": torch.zeros(()), "exp_avg": None, "exp_avg_sq": None}
+        moments = {
+            index: {name: _decoded(found[name], like=one if like is None else like) for name, like in shapes.items()}
+            for index, (one, found) in enumerate(
+                zip(self.parameters(), document["moments"], strict=bool(document["moments"]))
+            )
+        }
+        self.load_state_dict(weights)
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": moments})
+
+
+def _encoded(tensor: Tensor) -> str:
+    return base64.b64encode(tensor.double().numpy().tobytes()).decode()
+
+
+def _decoded(text: str, *, like: Tensor) -> Tensor:
+    values = np.frombuffer(base64.b64decode(text, validate=True)).reshape(tuple(like.shape))
+    return torch.from_numpy(values.copy()).to(like.dtype)
