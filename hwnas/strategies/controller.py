@@ -1,12 +1,13 @@
 """The controller of REINFORCE: a recurrent network that writes architectures, one choice after the other.
 
-It is small enough that torch does not spread it over threads, and draws from the generator that it is given alone.
+It draws from the generator that it is given alone, and its numbers do not depend on how many threads torch has.
 
 Suffixes: N architectures, V variables, O options of all variables together, C conditions, H hidden units.
 """
 
 import base64
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from typing import Any, Final
 
@@ -25,6 +26,17 @@ FIRST_WEIGHTS: Final = 0.1
 """The largest."""
 MAX_NORM: Final = 5.0
 """To which gradients are clipped."""
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Within, torch uses one thread: more would sum in another order, and such small arrays are no faster with them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class Controller(nn.Module):
@@ -82,6 +94,7 @@ class Controller(nn.Module):
             entropies.append(-(log_NO.exp() * log_NO).sum(dim=1))
         return torch.stack(logs, dim=1), torch.stack(entropies, dim=1)
 
+    @_one_thread()
     @torch.no_grad()
     def sample(self, conditions_NC: FloatArray, *, rng: np.random.Generator) -> IntArray:
         """Choices (N, V) for each row of conditions, as likely as the controller finds them."""
@@ -96,6 +109,7 @@ class Controller(nn.Module):
             shown_NH = wanted_NH + self.embedding(torch.from_numpy(choice_N + options.start))
         return np.stack(chosen, axis=1)
 
+    @_one_thread()
     def learn(
         self, choices_NV: IntArray, conditions_NC: FloatArray, *, weights_N: FloatArray, entropy_weight: float
     ) -> None:
@@ -113,29 +127,29 @@ class Controller(nn.Module):
 
     def to_json(self) -> dict[str, Any]:
         """Weights and Adam's moments, exactly, as JSON."""
-        moments = self._optimizer.state_dict()["state"]
         return {
-            "weights": {name: _encoded(one) for name, one in self.state_dict().items()},
-            "moments": [{name: _encoded(one) for name, one in moments[index].items()} for index in sorted(moments)],
+            name: {
+                "weights": _encoded(weights),
+                "moments": {moment: _encoded(one) for moment, one in self._optimizer.state[weights].items()},
+            }
+            for name, weights in self.named_parameters()
         }
 
     def load_json(self, document: Mapping[str, Any]) -> None:
         """Takes up what `to_json` gave. Raises KeyError, TypeError or ValueError where it is of no such controller."""
-        own = self.state_dict()
-        weights = {name: _decoded(document["weights"][name], like=own[name]) for name in own}
-        shapes = {"step": torch.zeros(()), "exp_avg": None, "exp_avg_sq": None}
-        moments = {
-            index: {name: _decoded(found[name], like=one if like is None else like) for name, like in shapes.items()}
-            for index, (one, found) in enumerate(
-                zip(self.parameters(), document["moments"], strict=bool(document["moments"]))
-            )
-        }
-        self.load_state_dict(weights)
-        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": moments})
+        loaded = []
+        for name, weights in self.named_parameters():
+            found = document[name]
+            like = {"step": torch.zeros(()), "exp_avg": weights, "exp_avg_sq": weights} if found["moments"] else {}
+            moments = {moment: _decoded(found["moments"][moment], like=one) for moment, one in like.items()}
+            loaded.append((weights, _decoded(found["weights"], like=weights), moments))
+        for weights, values, moments in loaded:
+            weights.data.copy_(values)
+            self._optimizer.state[weights] = moments
 
 
 def _encoded(tensor: Tensor) -> str:
-    return base64.b64encode(tensor.double().numpy().tobytes()).decode()
+    return base64.b64encode(tensor.detach().double().numpy().tobytes()).decode()
 
 
 def _decoded(text: str, *, like: Tensor) -> Tensor:

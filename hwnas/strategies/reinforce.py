@@ -1,6 +1,6 @@
 """REINFORCE: a policy that writes architectures and is rewarded for good ones.
 
-Suffixes: N architectures, V variables, M objectives, K targets.
+Suffixes: N architectures, V variables, M objectives, K targets, W architectures that the controller wrote last.
 """
 
 from collections.abc import Mapping, Sequence
@@ -97,7 +97,7 @@ class REINFORCE(SearchStrategy):
         self._controller = Controller(
             space.num_options_V, len(objectives), hidden_units=hidden_units, learning_rate=learning_rate, rng=rng
         )
-        self._targets_NM = np.zeros((0, len(objectives)))
+        self._targets_WM = np.zeros((0, len(objectives)))
 
     def ask(self) -> list[Candidate]:
         """Random architectures of every size at first; then one for each of some targets, if the controller has a new one.
@@ -105,37 +105,36 @@ class REINFORCE(SearchStrategy):
         Raises:
             InfeasibleError: no architecture was found that meets the bounds of the cheap objectives.
         """
-        self._targets_NM = np.zeros((0, len(self._objectives)))
+        self._targets_WM = np.zeros((0, len(self._objectives)))
         if len(self._proposals.history) == 0:
             return self._candidates(self._proposals.of_every_size(self._initial_size))
-        targets_NM = self._draw_targets(self._batch_size)
-        found = self._write(targets_NM)
+        targets_KM = self._draw_targets(self._batch_size)
+        found = self._write(targets_KM)
         if not found:
             return self._candidates(self._proposals.uniform(self._batch_size))
-        self._targets_NM = targets_NM[list(found)]
+        self._targets_WM = targets_KM[list(found)]
         return self._candidates(np.array(list(found.values()), dtype=np.int64))
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
-        """Updates the controller by what was told last, and by what was told before."""
-        history = self._proposals.history
+        """Updates the controller by what it wrote last, and by the best of all that was told."""
         self._proposals.tell(evaluations)
-        scaled_NM, violations_N = _scaled(history.values_NM, history.violations_N), history.violations_N
+        history = self._proposals.history
+        choices_NV, violations_N = history.choices_NV, history.violations_N
         if not np.isfinite(violations_N).any():
             return
-        choices_NV = history.choices_NV
+        scaled_NM = _scaled(history.values_NM, violations_N)
         place = {choices: index for index, choices in enumerate(map(tuple, choices_NV.tolist()))}
-        last_N = np.array(
-            [place[one.architecture.choices] for one in evaluations[: len(self._targets_NM)]], dtype=np.intp
-        )
+        written = [place[one.architecture.choices] for one in evaluations[: len(self._targets_WM)]]
+        written_W, targets_WM = np.array(written, dtype=np.intp), self._targets_WM[: len(written)]
+        ranks_W = _ranks(soft_rewards(scaled_NM, violations_N, targets_WM), written_W)
+        advantages_W = (ranks_W - 0.5) / max(len(written), 1)
         for _ in range(self._updates):
-            replayed_KM = self._draw_targets(self._replay_size)
-            best_K = self._draw_best(soft_rewards(scaled_NM, violations_N, replayed_KM))
-            ranks_N = _ranks(soft_rewards(scaled_NM, violations_N, self._targets_NM), last_N)
-            weights = [(ranks_N - 0.5) / max(len(ranks_N), 1), np.full(len(best_K), 1 / len(best_K))]
+            targets_KM = self._draw_targets(self._replay_size)
+            best_K = self._draw_best(soft_rewards(scaled_NM, violations_N, targets_KM))
             self._controller.learn(
-                choices_NV[np.concatenate([last_N, best_K])],
-                np.concatenate([self._targets_NM, replayed_KM]),
-                weights_N=np.concatenate(weights),
+                choices_NV[np.concatenate([written_W, best_K])],
+                np.concatenate([targets_WM, targets_KM]),
+                weights_N=np.concatenate([advantages_W, np.full(len(best_K), 1 / len(best_K))]),
                 entropy_weight=self._entropy_weight,
             )
 
@@ -193,11 +192,11 @@ def soft_rewards(scaled_NM: FloatArray, violations_N: FloatArray, targets_KM: Fl
     return penalized_KN
 
 
-def _ranks(rewards_NA: FloatArray, chosen_N: npt.NDArray[np.intp]) -> FloatArray:
-    """The share of all A rewards of a row that are below that of its chosen architecture, ties half, (N,) from 0 to 1."""
-    own_N1 = rewards_NA[np.arange(len(chosen_N)), chosen_N][:, None]
-    ranks_N: FloatArray = ((rewards_NA < own_N1) + 0.5 * (rewards_NA == own_N1)).mean(axis=1)
-    return ranks_N
+def _ranks(rewards_KN: FloatArray, chosen_K: npt.NDArray[np.intp]) -> FloatArray:
+    """The share of all architectures that are rewarded less than the chosen one, ties half, (K,) from 0 to 1."""
+    own_K1 = rewards_KN[np.arange(len(chosen_K)), chosen_K][:, None]
+    ranks_K: FloatArray = ((rewards_KN < own_K1) + 0.5 * (rewards_KN == own_K1)).mean(axis=1)
+    return ranks_K
 
 
 def _scaled(values_NM: FloatArray, violations_N: FloatArray) -> FloatArray:
