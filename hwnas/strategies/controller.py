@@ -2,13 +2,12 @@
 
 It draws from the generator that it is given alone, and its numbers do not depend on how many threads torch has.
 
-Suffixes: N architectures, V variables, O options of all variables together, C conditions, H hidden units.
+Suffixes: N architectures, V variables, O options of a variable, C conditions, H hidden units.
 """
 
 import base64
 import contextlib
 from collections.abc import Iterator, Mapping
-from itertools import accumulate
 from typing import Any, Final
 
 import numpy as np
@@ -57,11 +56,12 @@ class Controller(nn.Module):
         self, options_V: IntArray, conditions: int, *, hidden_units: int, learning_rate: float, rng: np.random.Generator
     ) -> None:
         super().__init__()
-        total = int(options_V.sum())
-        self._slices = [
-            slice(int(end - count), int(end)) for end, count in zip(accumulate(options_V), options_V, strict=True)
-        ]
-        self._first_V = torch.tensor([one.start for one in self._slices])
+        total, most = int(options_V.sum()), int(options_V.max())
+        first_V = np.cumsum(options_V) - options_V
+        self._slices = [slice(int(one), int(one + count)) for one, count in zip(first_V, options_V, strict=True)]
+        self._first_V = torch.from_numpy(first_V)
+        self._exists_VO = torch.from_numpy(np.arange(most) < options_V[:, None])
+        self._place_VO = torch.from_numpy(np.minimum(first_V[:, None] + np.arange(most), total - 1))
         with torch.device("meta"):  # whose first weights are drawn by nobody
             self.embedding = nn.Embedding(total, hidden_units)
             self.wanted = nn.Linear(conditions, hidden_units)
@@ -86,13 +86,12 @@ class Controller(nn.Module):
         """
         embedded_NVH = self.embedding(choices_NV + self._first_V)
         shown_NVH = self.wanted(conditions_NC)[:, None] + nn.functional.pad(embedded_NVH[:, :-1], (0, 0, 1, 0))
-        logits_NVO = self.head(self.lstm(shown_NVH)[0])
-        logs, entropies = [], []
-        for variable, options in enumerate(self._slices):
-            log_NO = torch.log_softmax(logits_NVO[:, variable, options], dim=1)
-            logs.append(log_NO.gather(1, choices_NV[:, variable, None])[:, 0])
-            entropies.append(-(log_NO.exp() * log_NO).sum(dim=1))
-        return torch.stack(logs, dim=1), torch.stack(entropies, dim=1)
+        hidden_NVH, _ = self.lstm(shown_NVH)
+        weight_VOH, bias_VO = self.head.weight[self._place_VO], self.head.bias[self._place_VO]
+        logits_NVO = torch.einsum("nvh,voh->nvo", hidden_NVH, weight_VOH) + bias_VO
+        log_NVO = logits_NVO.masked_fill(~self._exists_VO, -torch.inf).log_softmax(dim=2)
+        entropy_NV = -(log_NVO.exp() * log_NVO.masked_fill(~self._exists_VO, 0.0)).sum(dim=2)
+        return log_NVO.gather(2, choices_NV[..., None])[..., 0], entropy_NV
 
     @_one_thread()
     @torch.no_grad()
