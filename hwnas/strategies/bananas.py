@@ -1,6 +1,6 @@
 """BANANAS (White, Neiswanger & Savani, AAAI 2021), for any number of objectives.
 
-Suffixes: N architectures, V variables, F features, M objectives, P parents.
+Suffixes: N architectures, V variables, F features, M objectives, P parents, K of a front.
 """
 
 import math

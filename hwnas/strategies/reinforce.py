@@ -25,7 +25,7 @@ FloatArray = npt.NDArray[np.float64]
 MAX_TRIES: Final = 10
 """How often architectures are drawn for a target, until one is new and within the bounds of the cheap objectives."""
 DRAWN: Final = 16
-"""For each target at a time."""
+"""Architectures that are drawn for a target at a time."""
 CONCENTRATION: Final = 0.5
 """Of the Dirichlet distribution of targets: below 1 some objectives are often asked to be nearly the best."""
 WITHIN: Final = -0.07
@@ -45,9 +45,9 @@ class REINFORCE(SearchStrategy):
 
     The controller and its training are Zoph & Le's (ICLR 2017; Williams' REINFORCE, 1992). It is shown a target for each
     objective, drawn anew for each architecture so that targets sweep the front; the reward is MnasNet's (Tan et al., CVPR
-    2019), in which every objective is held against its target. Rewards count by their rank among those that all
-    architectures told would have earned at the same target. So does what is replayed: at further targets the controller
-    learns from the best that was told, whatever it was drawn for (self-imitation: Oh et al., ICML 2018; hindsight:
+    2019), in which every objective is held against its target. A reward counts by its rank among those that all
+    architectures told would have earned at the same target. Between evaluations the controller is shown further targets
+    with the best that was told for each, whatever that was written for (self-imitation: Oh et al., ICML 2018; hindsight:
     Andrychowicz et al., NeurIPS 2017).
 
     Args:
@@ -80,7 +80,7 @@ class REINFORCE(SearchStrategy):
         updates: int = 10,
         replay_size: int = 64,
         elite_share: float = 0.05,
-        entropy_weight: float = 0.02,
+        entropy_weight: float = 0.05,
     ) -> None:
         self._initial_size = require_count("initial_size of reinforce", initial_size)
         self._batch_size = require_count("batch_size of reinforce", batch_size)
