@@ -80,7 +80,7 @@ class REINFORCE(SearchStrategy):
         updates: int = 10,
         replay_size: int = 64,
         elite_share: float = 0.05,
-        entropy_weight: float = 0.05,
+        entropy_weight: float = 0.02,
     ) -> None:
         self._initial_size = require_count("initial_size of reinforce", initial_size)
         self._batch_size = require_count("batch_size of reinforce", batch_size)
