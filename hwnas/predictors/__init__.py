@@ -6,6 +6,7 @@ from hwnas.plugins import find_member
 from hwnas.predictors.accuracy_predictor import AccuracyPredictor
 from hwnas.predictors.encoding import Encoding
 from hwnas.predictors.gaussian_process import GaussianProcess
+from hwnas.predictors.neural_ensemble import NeuralEnsemble
 from hwnas.predictors.quality import HeldOut, PredictorQuality, cross_validate
 from hwnas.spaces import SearchSpace
 
@@ -16,6 +17,7 @@ __all__ = [
     "Encoding",
     "GaussianProcess",
     "HeldOut",
+    "NeuralEnsemble",
     "PredictorQuality",
     "cross_validate",
     "make_predictor",

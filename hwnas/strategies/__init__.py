@@ -9,19 +9,23 @@ from hwnas.errors import SettingsError
 from hwnas.objectives import Objective
 from hwnas.plugins import check_options, find_member
 from hwnas.spaces import SearchSpace
+from hwnas.strategies.bananas import BANANAS
 from hwnas.strategies.local_search import LocalSearch
 from hwnas.strategies.loop import EVALUATIONS_SCHEMA, GenerationLog, SearchLoop
 from hwnas.strategies.nsga2 import NSGA2
 from hwnas.strategies.nsga3 import NSGA3
 from hwnas.strategies.random_search import RandomSearch
 from hwnas.strategies.regularized_evolution import RegularizedEvolution
+from hwnas.strategies.reinforce import REINFORCE
 from hwnas.strategies.search_strategy import SearchStrategy
 from hwnas.strategies.surrogate_nsga2 import SurrogateNSGA2
 
 __all__ = [
+    "BANANAS",
     "EVALUATIONS_SCHEMA",
     "NSGA2",
     "NSGA3",
+    "REINFORCE",
     "STRATEGIES",
     "GenerationLog",
     "LocalSearch",
@@ -35,11 +39,13 @@ __all__ = [
 ]
 
 STRATEGIES: Final[dict[str, type[SearchStrategy]]] = {
-    "random": RandomSearch,
+    "bananas": BANANAS,
     "local_search": LocalSearch,
-    "regularized_evolution": RegularizedEvolution,
     "nsga2": NSGA2,
     "nsga3": NSGA3,
+    "random": RandomSearch,
+    "regularized_evolution": RegularizedEvolution,
+    "reinforce": REINFORCE,
     "surrogate_nsga2": SurrogateNSGA2,
 }
 """The built-in strategies by name. Plug-ins add theirs through the entry-point group "hwnas.strategies"."""

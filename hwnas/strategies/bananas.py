@@ -1,0 +1,198 @@
+"""BANANAS (White, Neiswanger & Savani, AAAI 2021), for any number of objectives.
+
+Suffixes: N architectures, V variables, F features, M objectives, P parents, K of a front.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from hwnas.front import Candidate, Evaluation, hypervolume, non_dominated
+from hwnas.objectives import Objective, score_choices
+from hwnas.predictors import NeuralEnsemble
+from hwnas.spaces import IntArray, SearchSpace
+from hwnas.strategies.history import constrained_ranks, violations
+from hwnas.strategies.hyperparameters import require_count
+from hwnas.strategies.proposals import Proposals
+from hwnas.strategies.search_strategy import SearchStrategy
+from hwnas.strategies.variation import change_one
+
+__all__ = ["BANANAS"]
+
+FloatArray = npt.NDArray[np.float64]
+
+LEAST_TOLD: Final = 2
+"""Evaluations that did not fail, before an ensemble is trained."""
+RANDOM_SHARE: Final = 0.1
+"""Random architectures that are drawn beside mutants, as a share of these."""
+MARGIN: Final = 1.0
+"""How far beyond the worst values of the front its hypervolume reaches, as a share of their range: its ends count, too."""
+LEAST_GAIN: Final = 1e-12
+"""Of hypervolume, where the front's range is 1 in each objective; less is a rounding error."""
+
+
+class BANANAS(SearchStrategy):
+    """Mutants of the best architectures, chosen by what an ensemble of neural networks guesses of them.
+
+    For every expensive objective an ensemble learns its values from the architecture's path encoding and from the cheap
+    objectives, which are exact. Of each candidate one value is drawn from each ensemble's mean and deviation
+    (independent Thompson sampling); of the values so drawn, a batch takes one after another the one that adds most to the
+    hypervolume of the front.
+
+    Args:
+        space: to search.
+        objectives: to minimise, within their bounds.
+        rng: of everything random.
+        initial_size: random architectures before anything is learned.
+        batch_size: architectures asked for at a time.
+        parents: how many of the best, at least, are mutated.
+        mutants: new architectures among which a batch is chosen.
+        ensemble_size: networks of an ensemble.
+        hidden_width: neurons in each of their two hidden layers.
+        training_steps: with which an ensemble is trained before each batch.
+
+    Raises:
+        SettingsError: a hyperparameter out of range.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        objectives: Sequence[Objective],
+        *,
+        rng: np.random.Generator,
+        initial_size: int = 20,
+        batch_size: int = 10,
+        parents: int = 20,
+        mutants: int = 500,
+        ensemble_size: int = 5,
+        hidden_width: int = 32,
+        training_steps: int = 400,
+    ) -> None:
+        self._initial_size = require_count("initial_size of bananas", initial_size)
+        self._batch_size = require_count("batch_size of bananas", batch_size)
+        self._parents = require_count("parents of bananas", parents)
+        self._mutants = require_count("mutants of bananas", mutants)
+        self._space, self._objectives, self._rng = space, tuple(objectives), rng
+        self._ensemble = NeuralEnsemble(members=ensemble_size, hidden_width=hidden_width, steps=training_steps)
+        self._proposals = Proposals(space, objectives, rng)
+
+    def ask(self) -> list[Candidate]:
+        """Random architectures of every size at first, then batches; fewer, and at last none, where little is new.
+
+        Raises:
+            InfeasibleError: no architecture was found that meets the bounds of the cheap objectives.
+        """
+        history = self._proposals.history
+        if np.isfinite(history.violations_N).sum() < LEAST_TOLD:
+            chosen_NV = self._proposals.of_every_size(self._initial_size)
+        else:
+            chosen_NV = self._proposals.collect(self._mutants, self._draw)
+            if len(chosen_NV):
+                chosen_NV = chosen_NV[self._choose(self._sample(chosen_NV))]
+        return [Candidate(one) for one in self._space.architectures(chosen_NV)]
+
+    def tell(self, evaluations: Sequence[Evaluation]) -> None:
+        """Keeps them; the ensembles learn them when it is asked next."""
+        self._proposals.tell(evaluations)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was told, and the generator: the ensembles are trained anew from these for each batch."""
+        return self._proposals.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See SearchStrategy.load_state_dict."""
+        self._proposals.load_state_dict(state)
+
+    def _draw(self, count: int, attempt: int) -> IntArray:
+        """Mutants of the best-ranked, and some random architectures, so that no part of the space is out of reach."""
+        history, rng, space = self._proposals.history, self._rng, self._space
+        ranks_N = constrained_ranks(history.values_NM, history.violations_N)
+        worst = np.sort(ranks_N)[: self._parents][-1]
+        parents_PV = history.choices_NV[ranks_N <= worst]
+        drawn_NV = parents_PV[rng.integers(len(parents_PV), size=count)]
+        mutants_NV = change_one(drawn_NV, space.num_options_V, rng=rng, attempt=attempt)
+        return np.concatenate([space.sample_choices(math.ceil(RANDOM_SHARE * count), rng=rng), mutants_NV])
+
+    def _exact(self, choices_NV: IntArray) -> FloatArray:
+        """The values of the cheap objectives, (N, M), 0 for the others."""
+        cheap = score_choices(self._space, self._objectives, choices_NV)
+        return np.stack([cheap.get(one.name, np.zeros(len(choices_NV))) for one in self._objectives], axis=1)
+
+    def _sample(self, choices_NV: IntArray) -> FloatArray:
+        """Values of each, (N, M): exact where that is cheap, drawn from what the ensembles know elsewhere."""
+        history = self._proposals.history
+        sound_N = np.isfinite(history.violations_N)
+        told_NV, told_NM = history.choices_NV[sound_N], history.values_NM[sound_N]
+        both_NV = np.concatenate([told_NV, choices_NV])
+        exact_NM = self._exact(both_NV)
+        features_NF = np.hstack([self._space.path_encoding(both_NV), _standardized(exact_NM)])
+        told_NF, new_NF = np.split(features_NF, [len(told_NV)])
+        values_NM = exact_NM[len(told_NV) :]
+        for index, objective in enumerate(self._objectives):
+            if objective.cost == "expensive":
+                self._ensemble.fit(told_NF, told_NM[:, index], rng=self._rng)
+                values_NM[:, index] = self._ensemble.sample(new_NF, rng=self._rng)
+        return values_NM
+
+    def _choose(self, sampled_NM: FloatArray) -> npt.NDArray[np.intp]:
+        """A batch of those whose sampled values add most to the front's hypervolume, and then of those of best rank."""
+        history = self._proposals.history
+        violations_N = violations(sampled_NM, self._objectives)
+        within = np.flatnonzero(violations_N == 0)
+        front_KM = history.values_NM[history.violations_N == 0]
+        gaining = within[_gaining(sampled_NM[within], front_KM, self._batch_size)]
+        ranked = np.argsort(constrained_ranks(sampled_NM, violations_N), kind="stable")
+        return np.array(list(dict.fromkeys([*gaining, *ranked]))[: self._batch_size])
+
+
+def _gaining(values_NM: FloatArray, front_KM: FloatArray, count: int) -> list[int]:
+    """At most `count` rows of `values_NM`, each the one that adds most to the hypervolume of the front and those before it.
+
+    Rows that add nothing are left out. A gain only shrinks as others are chosen, so that few have to be found anew for the
+    next (Minoux' accelerated greedy algorithm, 1978).
+    """
+    known_KM, values_NM = _scaled(front_KM, values_NM)
+    gains_N = np.prod(np.maximum(1 + MARGIN - values_NM, 0.0), axis=1)
+    found_with_N = np.full(len(values_NM), -1)
+    chosen: list[int] = []
+    while len(chosen) < min(count, len(values_NM)):
+        best = int(gains_N.argmax())
+        if gains_N[best] <= LEAST_GAIN:
+            break
+        if found_with_N[best] == len(chosen):
+            chosen.append(best)
+            known_KM = np.concatenate([known_KM, values_NM[best][None]])
+            gains_N[best] = 0.0
+        else:
+            gains_N[best] = _gain(values_NM[best], known_KM)
+            found_with_N[best] = len(chosen)
+    return chosen
+
+
+def _gain(value_M: FloatArray, known_KM: FloatArray) -> float:
+    """The hypervolume that a value adds to those known."""
+    reference = [1 + MARGIN] * len(value_M)
+    together = hypervolume(value_M[None], reference)
+    return together - hypervolume(np.maximum(known_KM, value_M), reference)
+
+
+def _scaled(front_KM: FloatArray, values_NM: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Both on a scale of 0 to 1 over what is not dominated among them."""
+    both_NM = np.concatenate([front_KM, values_NM])
+    if not len(both_NM):
+        return front_KM, values_NM
+    best_NM = both_NM[non_dominated(both_NM)]
+    size_M = np.ptp(best_NM, axis=0)
+    scaled_NM = (both_NM - best_NM.min(axis=0)) / np.where(size_M > 0, size_M, 1.0)
+    return scaled_NM[: len(front_KM)], scaled_NM[len(front_KM) :]
+
+
+def _standardized(values_NM: FloatArray) -> FloatArray:
+    """`values_NM` shifted and scaled to mean 0 and deviation 1."""
+    spread_M = values_NM.std(axis=0)
+    found_NM: FloatArray = (values_NM - values_NM.mean(axis=0)) / np.where(spread_M > 0, spread_M, 1.0)
+    return found_NM
