@@ -7,6 +7,7 @@ from typing import Final
 from hwnas.benchmarks.benchmark import Benchmark, Scale
 from hwnas.benchmarks.nas_bench_201 import load_nas_bench_201
 from hwnas.benchmarks.nas_bench_macro import load_nas_bench_macro
+from hwnas.benchmarks.ofa_mobilenetv3 import load_ofa_mobilenetv3
 from hwnas.benchmarks.truth import Truth
 from hwnas.errors import UnknownNameError
 from hwnas.spaces import SearchSpace
@@ -20,11 +21,13 @@ __all__ = [
     "load_benchmark",
     "load_nas_bench_201",
     "load_nas_bench_macro",
+    "load_ofa_mobilenetv3",
 ]
 
 BENCHMARKS: Final[dict[str, Callable[..., Benchmark]]] = {
     "nas_bench_201": load_nas_bench_201,
     "nas_bench_macro": load_nas_bench_macro,
+    "ofa_mobilenetv3": load_ofa_mobilenetv3,
 }
 """What loads each benchmark."""
 
@@ -47,9 +50,9 @@ def load_benchmark(name: str, data_set: str | None = None, *, table: Path | None
 
 
 def find_benchmark(space: SearchSpace) -> Benchmark | None:
-    """The benchmark of networks trained alone of exactly this space, its input shape and number of classes included.
+    """The benchmark of exactly this space, its input shape and number of classes included, whose networks were trained alone.
 
-    None where there is none.
+    None where there is none; it has the name of its space.
     """
     if space.name not in BENCHMARKS:
         return None

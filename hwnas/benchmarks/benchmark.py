@@ -143,8 +143,8 @@ class Benchmark:
 
     def considered(self, objectives: Sequence[Objective]) -> BoolArray:
         """Which recorded architectures a comparison considers, (N,): those of `considered_N` that have all values."""
-        complete_NM = np.isfinite(self.values_NM(objectives))
-        return np.logical_and.reduce(complete_NM, axis=1) & (True if self.considered_N is None else self.considered_N)
+        considered_N: BoolArray = np.all(np.isfinite(self.values_NM(objectives)), axis=1)
+        return considered_N if self.considered_N is None else considered_N & self.considered_N
 
     def scale(self, objectives: Sequence[Objective]) -> Scale:
         """Maps the values of the considered architectures to [0, 1]. Raises SettingsError where there are none."""

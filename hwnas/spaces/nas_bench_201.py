@@ -156,7 +156,8 @@ class NASBench201(SearchSpace):
     def is_connected(self, choices_NV: IntArray) -> npt.NDArray[np.bool_]:
         """Whether anything leads from the input of a cell to its output, (N,); where nothing does all images are one."""
         leads = [(along_NE != NONE).all(axis=1) for along_NE in self._along(choices_NV)]
-        return np.logical_or.reduce(leads)
+        connected_N: npt.NDArray[np.bool_] = np.any(leads, axis=0)
+        return connected_N
 
     def describe(self, architecture: Architecture) -> str:
         """The published name: for each node the operations that lead to it, and from which node."""
