@@ -150,7 +150,7 @@ def check_feasible(
         values = score_choices(space, bounded, choices_NV)
         over = [(values[o.name] - _bound(o)) / max(abs(_bound(o)), 1e-12) for o in bounded]
         total_N: FloatArray = np.sum(np.maximum(over, 0.0), axis=0)
-        return total_N
+        return np.where(np.isnan(total_N), np.inf, total_N)  # without a value no bound is met
 
     smallest_1V = choices_of([space.smallest()])
     best = np.argsort(excess(sampled_NV), kind="stable")[: starts - 1]

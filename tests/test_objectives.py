@@ -308,3 +308,21 @@ EVERYTHING = TOY.everything()
 def test_the_same_generator_finds_the_same(mobile: MobileNetV3) -> None:
     bounded = [macs(mobile).bounded(macs(mobile).evaluate([mobile.smallest()])[0] * 1.2)]
     np.testing.assert_array_equal(feasible(mobile, bounded, seed=3), feasible(mobile, bounded, seed=3))
+
+
+def test_what_has_no_value_meets_no_bound(toy: ToySpace) -> None:
+    """As in a table with gaps."""
+    parameter = parameters(toy)
+    costs = parameter.operator_costs
+
+    def score(choices_NV: np.ndarray) -> np.ndarray:
+        total_N = toy.total_costs(choices_NV, [costs])[0]
+        return np.where(choices_NV[:, 0] == 0, np.nan, total_N)
+
+    gaps = replace(parameter, operator_costs=None, score=score)
+    found_NV = check_feasible(toy, [gaps.bounded(parameter.evaluate([toy.largest()])[0])], rng=RNG(0))
+    assert len(found_NV) > 0
+    assert (found_NV[:, 0] > 0).all()
+    nothing = replace(gaps, score=lambda choices_NV: np.full(len(choices_NV), np.nan))
+    with pytest.raises(InfeasibleError, match="must be met by some architecture of toy"):
+        check_feasible(toy, [nothing.bounded(1e9)], rng=RNG(0))

@@ -50,9 +50,9 @@ def load_benchmark(name: str, data_set: str | None = None, *, table: Path | None
 
 
 def find_benchmark(space: SearchSpace) -> Benchmark | None:
-    """The benchmark of exactly this space, its input shape and number of classes included, whose networks were trained alone.
+    """The benchmark whose networks, of exactly this space, input shape and number of classes, were trained alone.
 
-    None where there is none; it has the name of its space.
+    It has the name of the space; None where there is none.
     """
     if space.name not in BENCHMARKS:
         return None

@@ -15,7 +15,7 @@ from hwnas.errors import ArchitectureError, SettingsError, UnknownNameError
 from hwnas.objectives import Objective, choices_of
 from hwnas.spaces import Architecture, IntArray, SearchSpace
 
-__all__ = ["LATENCY", "Benchmark", "Scale"]
+__all__ = ["LATENCY", "Benchmark", "Scale", "scored"]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -173,8 +173,7 @@ class Benchmark:
             return self.computed[record]
         unit = _unit(record) or ""
         if record in CHEAP or record.startswith(LATENCY):
-            score = partial(self._score, record)
-            return Objective(record, unit, lambda architectures: _listed(score, architectures), score=score)
+            return scored(record, unit, partial(self._score, record))
         return Objective(record, unit, lambda architectures: self.values(record, architectures).tolist())
 
     def _score(self, record: str, choices_NV: IntArray) -> FloatArray:
@@ -201,9 +200,14 @@ def _keys_of(choices_NV: IntArray) -> npt.NDArray[np.bytes_]:
     return narrow_NV.view(f"S{2 * narrow_NV.shape[1]}")[:, 0]
 
 
-def _listed(score: Callable[[IntArray], FloatArray], architectures: Sequence[Architecture]) -> list[float]:
-    values: list[float] = score(choices_of(architectures)).tolist() if architectures else []
-    return values
+def scored(name: str, unit: str, score: Callable[[IntArray], FloatArray]) -> Objective:
+    """The cheap objective of that name whose values (N,) for canonical choices (N, V) are `score`."""
+
+    def evaluate(architectures: Sequence[Architecture]) -> list[float]:
+        values: list[float] = score(choices_of(architectures)).tolist() if architectures else []
+        return values
+
+    return Objective(name, unit, evaluate, score=score)
 
 
 def _unit(record: str) -> str | None:

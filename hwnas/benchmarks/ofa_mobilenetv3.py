@@ -7,7 +7,7 @@ Accuracies by DyNAS-T (Intel), latencies on GPUs for HELP (Lee et al., NeurIPS 2
 NSGANetV2 (Lu et al., ECCV 2020); data/README.md tells sources and licences.
 """
 
-from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -16,18 +16,16 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from hwnas.benchmarks.benchmark import LATENCY, Benchmark
+from hwnas.benchmarks.benchmark import LATENCY, Benchmark, FloatArray, scored
 from hwnas.benchmarks.table import Table, require_data_set
 from hwnas.errors import SettingsError
 from hwnas.latency import TableIdentity
 from hwnas.latency.block_tables import read_block_table, table_of_blocks
-from hwnas.objectives import Objective, choices_of, latency, macs, parameters
+from hwnas.objectives import Objective, latency, macs, parameters
 from hwnas.predictors import Encoding, GaussianProcess
-from hwnas.spaces import Architecture, IntArray, MobileNetV3
+from hwnas.spaces import IntArray, MobileNetV3
 
 __all__ = ["load_ofa_mobilenetv3"]
-
-FloatArray = npt.NDArray[np.float64]
 
 DATA_SETS: Final = ("imagenet",)
 RESOLUTION: Final = 224
@@ -35,9 +33,13 @@ RESOLUTIONS: Final = (208, 212, 216, 220, 224)
 """Of the networks whose latencies the GPUs' predictors are fitted on."""
 CPU: Final = "i7_8700k"
 NOTES: Final = (
-    "The error of any architecture is foretold by a Gaussian process fitted on 2,162 recorded sub-networks of one supernet, a "
-    "biased sample, as five searches visited them; where a search goes beyond them it is extrapolated",
-    "In five-fold cross-validation the foretold errors are ERROR points off on average, Kendall's tau is TAU",
+    "The error of any architecture is foretold by a Gaussian process that is fitted on 2,162 recorded sub-networks of one "
+    "supernet, a biased sample, as five searches visited them; where a search goes beyond them it is extrapolated",
+    "In five-fold cross-validation the foretold errors are 0.038 points off on average, Kendall's tau is 0.970",
+    "latency:i7_8700k is a sum of published latencies of blocks, whose unit ms is inferred",
+    "In five-fold cross-validation over 220 networks at 224 pixels, foretold latencies of batches of 32 and 64 are off by "
+    "0.2 to 2.3 % on average (Kendall's tau 0.86 to 0.98); those of batch 1 by 8.6 % on 2080ti, 4.5 % on titan_rtx and "
+    "5.2 % on v100 (0.55, 0.75 and 0.71)",
 )
 
 
@@ -63,7 +65,7 @@ def load_ofa_mobilenetv3(data_set: str | None = None, *, table: Path | None = No
         raise SettingsError("The table of ofa_mobilenetv3", "must be left out: its objectives are foretold", came=came)
     space, rows = _space(), _recorded()
     computed = [
-        Objective("error", "fraction", lambda architectures: _errors(choices_of(architectures)).tolist()),
+        replace(scored("error", "fraction", _errors), score=None),
         macs(space),
         parameters(space),
         _block_latency(space),
@@ -126,11 +128,7 @@ def _latency(device: str) -> Objective:
     def score(choices_NV: IntArray) -> FloatArray:
         return _latency_predictor(device).predict(_at(choices_NV, RESOLUTION))[0]
 
-    def evaluate(architectures: Sequence[Architecture]) -> list[float]:
-        values: list[float] = score(choices_of(architectures)).tolist() if architectures else []
-        return values
-
-    return Objective(LATENCY + device, "ms", evaluate, score=score)
+    return scored(LATENCY + device, "ms", score)
 
 
 @cache

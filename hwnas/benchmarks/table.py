@@ -80,12 +80,12 @@ class Table:
         return Table(str(path), content, key=key)
 
     def __contains__(self, column: str) -> bool:
-        return column in self._cells
+        return column in self._cells or column in self._numbers
 
     @property
     def devices(self) -> dict[str, str]:
         """For each device, by name, the column of its latencies."""
-        found = [DEVICE_COLUMN.fullmatch(column) for column in self._cells]
+        found = [DEVICE_COLUMN.fullmatch(column) for column in (*self._cells, *self._numbers)]
         return {match[1]: match[0] for match in found if match is not None}
 
     def digits(self, *, variables: int, options: int) -> npt.NDArray[np.int64]:
@@ -130,6 +130,7 @@ class Table:
             )
         found_N.flags.writeable = False
         self._numbers[column] = found_N
+        del self._cells[column]  # text takes many times the memory
         return found_N
 
     def _check_repeats(self) -> None:

@@ -76,7 +76,7 @@ class Truth:
         positions = self.benchmark.positions(choices_NV)
         found_N[positions[positions >= 0]] = True
         found = self._hypervolume(found_N & self.considered_N)
-        return found / self.hypervolume if self.hypervolume > 0 else float(found_N.any())
+        return found / self.hypervolume if self.hypervolume > 0 else float((found_N & self.considered_N).any())
 
     def _hypervolume(self, rows_N: BoolArray) -> float:
         return hypervolume(self.scale(self.values_NM[rows_N]), [1.0] * len(self.objectives))

@@ -1,12 +1,12 @@
-"""The published table of NAS-Bench-Macro, and how benchmarks are found."""
+"""The published table of NAS-Bench-Macro: what is known of it, and tables like it."""
 
-from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hwnas.benchmarks import BENCHMARKS, Benchmark, find_benchmark, load_nas_bench_macro
-from hwnas.spaces import MobileNetV3, NASBenchMacro
+from hwnas.benchmarks import Benchmark, Truth, load_nas_bench_macro
+from hwnas.errors import StoredFileError
 
 
 @pytest.fixture(scope="module")
@@ -49,17 +49,34 @@ def test_an_architecture_has_its_own_record(published: Benchmark) -> None:
     )
 
 
-def test_a_benchmark_is_found_for_its_own_space_alone() -> None:
-    found = find_benchmark(NASBenchMacro())
-    assert found is not None
-    assert (found.name, found.data) == ("nas_bench_macro", "CIFAR-10")
-    assert find_benchmark(NASBenchMacro((3, 28, 28), 10)) is None
-    assert find_benchmark(NASBenchMacro((3, 32, 32), 100)) is None
-    assert find_benchmark(MobileNetV3((3, 32, 32), 10)) is None
+def test_the_true_front_is_known(published: Benchmark) -> None:
+    truth = Truth(published, published.objectives(["error", "macs", "parameters"]))
+    assert len(truth.front) == 118
+    assert truth.hypervolume == pytest.approx(0.8828473380541019, abs=1e-9)
+    assert truth.considered_N.all()
+    best = truth.front.evaluations[0]
+    assert best.architecture.choices == (2, 2, 2, 1, 2, 2, 0, 2)
 
 
-@pytest.mark.parametrize("name", BENCHMARKS)
-def test_its_source_and_licence_are_told(name: str) -> None:
-    told = files("hwnas.benchmarks").joinpath("data/README.md").read_text(encoding="utf-8")
-    assert any(f"`{name}.csv.gz`" in line and "Apache" in line for line in told.splitlines())
-    assert BENCHMARKS[name]().space.name == name
+def test_another_table_may_have_devices_and_gaps(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("arch,mean_acc,lat_board_ms\n00000001,64,3\n22212202,93,\n00000000,,1\n")
+    found = load_nas_bench_macro(table=tmp_path / "mine.csv")
+    assert found.choices_NV.tolist() == [[0] * 7 + [1], [2, 2, 2, 1, 2, 2, 0, 2], [0] * 8]
+    objectives = found.objectives(["error", "latency:board"])
+    np.testing.assert_allclose(found.values_NM(objectives), [[0.36, 3.0], [0.07, np.nan], [np.nan, 1.0]])
+    assert found.considered(objectives).tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("arch,acc\n00000001,64\n", "must have the column mean_acc"),
+        ("arch,mean_acc\n00000003,64\n", "line 2 must name an architecture by 8 digits from 0 to 2 in arch"),
+        ("ops,mean_acc\n000001,64\n", "must begin with a line of different column names, arch among them"),
+        ("arch,mean_acc\n00000001,high\n", "line 2 must have a number from 0 to 100 in mean_acc"),
+    ],
+)
+def test_what_is_wrong_in_a_table_is_said(table: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text(table)
+    with pytest.raises(StoredFileError, match=rf"mine\.csv,? {said}"):
+        load_nas_bench_macro(table=tmp_path / "mine.csv")
