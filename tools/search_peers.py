@@ -200,7 +200,7 @@ def _greatest_improvement(
     )
     pool = torch.as_tensor(pool_PV, dtype=torch.double)
     with torch.no_grad():
-        alone = torch.cat([improvement(part[:, None]) for part in pool.split(CHUNK)])
+        alone = torch.cat([improvement(part[:, None]) for part in torch.split(pool, CHUNK)])
     best = pool[alone.topk(min(SCREENED, len(pool))).indices]
     batch, _ = optimize_acqf_discrete(
         improvement, q=min(BATCH, len(best)), choices=best, max_batch_size=CHUNK, return_acq_values=False
