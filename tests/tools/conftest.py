@@ -1,4 +1,5 @@
-import importlib.util
+import importlib
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,12 +9,7 @@ TOOLS = Path(__file__).parents[2] / "tools"
 
 @pytest.fixture(scope="session")
 def load_tool():
-    """Makes a module of the tool of a name."""
-
-    def load(name):
-        spec = importlib.util.spec_from_file_location(name, TOOLS / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
-    return load
+    """Imports the tool of a name, which may import others beside it, as when it is run."""
+    sys.path.append(str(TOOLS))
+    yield importlib.import_module
+    sys.path.remove(str(TOOLS))
