@@ -9,7 +9,9 @@ from hwnas.errors import SettingsError
 from hwnas.objectives import Objective
 from hwnas.plugins import check_options, find_member
 from hwnas.spaces import SearchSpace
-from hwnas.strategies.loop import EVALUATIONS_SCHEMA, GenerationLog, SearchLoop
+from hwnas.strategies.generation_log import GenerationLog
+from hwnas.strategies.journal import EVALUATIONS_SCHEMA
+from hwnas.strategies.loop import SearchLoop
 from hwnas.strategies.nsga2 import NSGA2
 from hwnas.strategies.search_strategy import SearchStrategy
 
