@@ -103,7 +103,8 @@ class WorkerProcess(Worker):
 
     def evaluate(self, candidate: Candidate) -> Outcome:
         """See Worker."""
-        return self._ask(cloudpickle.dumps(candidate))
+        outcome: Outcome = self._ask(cloudpickle.dumps(candidate))
+        return outcome
 
     def end(self) -> None:
         """Kills it where it has not ended, with all that it has started."""
