@@ -1,17 +1,19 @@
 """What `workers` may be in a run.toml, on the command line and in Python, and what it means."""
 
 import importlib.util
+import re
 import socket
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import parse_qsl, urlsplit
 
 from hwnas.errors import SettingsError
 
 __all__ = ["WorkersAddress", "parse_workers"]
 
+CLUSTER: Final = re.compile(
+    r"(?P<cluster>ray(?:://(?P<host>[^\s/?#@]+):(?P<port>\d+))?)(?:\?workers=(?P<count>[1-9]\d*))?"
+)
 CONNECT_S: Final = 5.0
-MUST: Final = 'must be a number of processes from 1 up, "ray", or "ray://HOST:PORT", if need be with "?workers=N"'
 
 
 @dataclass(frozen=True)
@@ -21,10 +23,12 @@ class WorkersAddress:
     Attributes:
         count: of workers; None: as many as the cluster has CPUs.
         cluster: the Ray cluster: "ray://HOST:PORT", or "ray" for that of this machine; None: processes of this machine.
+        server: host and port of its client server; None where `cluster` has none.
     """
 
     count: int | None
     cluster: str | None = None
+    server: tuple[str, int] | None = None
 
     def require(self) -> None:
         """Raises SettingsError where Ray is wanted and not installed, or nothing answers at its address."""
@@ -33,11 +37,10 @@ class WorkersAddress:
         where = f"workers = {self.cluster}"
         if importlib.util.find_spec("ray") is None:
             raise SettingsError(where, "must have Ray", came="it is not installed", do="pip install 'hwnas[ray]'")
-        parts = urlsplit(self.cluster)
-        if parts.hostname is None:
+        if self.server is None:
             return
         try:
-            socket.create_connection((parts.hostname, parts.port or 0), timeout=CONNECT_S).close()
+            socket.create_connection(self.server, timeout=CONNECT_S).close()
         except OSError as error:
             raise SettingsError(
                 where,
@@ -53,25 +56,16 @@ def parse_workers(workers: int | str, *, where: str = "workers") -> WorkersAddre
     Raises:
         SettingsError: it means nothing.
     """
-    refusal = SettingsError(where, MUST, came=f"{workers!r} came")
-    text = str(workers)
-    if not isinstance(workers, int | str) or isinstance(workers, bool):
-        raise refusal
-    if text.isdecimal():
-        if int(text) < 1:
-            raise refusal
+    text = str(workers) if isinstance(workers, int | str) and not isinstance(workers, bool) else ""
+    if text.isdecimal() and int(text) >= 1:
         return WorkersAddress(int(text))
-    try:
-        parts = urlsplit(text)
-        given = parse_qsl(parts.query, strict_parsing=True) if parts.query else []
-        place = (parts.scheme, parts.path) if parts.netloc else ("", parts.path)
-        sound = place == ("ray", "") and parts.hostname and parts.port if parts.netloc else place == ("", "ray")
-    except ValueError as error:  # such as a port that is no number
-        raise refusal from error
-    count = dict(given).pop("workers", None)
-    if not sound or parts.fragment or [name for name, _ in given] not in ([], ["workers"]):
-        raise refusal
-    if count is not None and not (count.isdecimal() and int(count) >= 1):
-        raise refusal
-    cluster = f"ray://{parts.netloc}" if parts.netloc else "ray"
-    return WorkersAddress(None if count is None else int(count), cluster)
+    found = CLUSTER.fullmatch(text)
+    port = int(found["port"] or 1) if found else 0
+    if found is None or not 1 <= port <= 65535:
+        raise SettingsError(
+            where,
+            'must be a number of processes from 1 up, "ray", or "ray://HOST:PORT", if need be with "?workers=N"',
+            came=f"{workers!r} came",
+        )
+    server = (found["host"].strip("[]"), port) if found["host"] else None
+    return WorkersAddress(int(found["count"]) if found["count"] else None, found["cluster"], server)

@@ -114,8 +114,9 @@ class WorkerProcess(Worker):
             else:
                 self._process.kill()
             self._process.wait(timeout=END_S)
-        with contextlib.suppress(OSError):
-            self._questions.close()
+        for pipe in (self._questions, self._answers):
+            with contextlib.suppress(OSError):
+                pipe.close()
 
     def _ask(self, message: bytes) -> Any:
         try:

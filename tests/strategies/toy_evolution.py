@@ -23,7 +23,7 @@ class ToyEvolution(SearchStrategy):
     def ask(self) -> list[Candidate]:
         asked: dict[Architecture, Candidate] = {}
         parents = self._parents()
-        for _ in range(500 * self._batch):
+        for _ in range(50 * self._batch):
             if len(asked) == self._batch:
                 break
             parent = parents[self._rng.integers(len(parents))] if parents and self._rng.random() < 0.7 else None
