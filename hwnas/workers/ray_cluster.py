@@ -111,8 +111,9 @@ class RayCluster(WorkerSource):
         except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             raise SettingsError(
                 f"workers = {self._cluster}",
-                "must be a Ray cluster of the same Python and Ray as here",
+                "must be a Ray cluster that lets this machine in",
                 came=f"Ray says: {_first_line(error)}",
+                do="See that Python and Ray are the same there and here, and RAY_AUTH_TOKEN where it asks for a token",
             ) from error
 
 
