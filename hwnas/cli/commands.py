@@ -232,7 +232,13 @@ def search(
         raise SettingsError("hwnas search", "must be given a run.toml or a run folder", do="See hwnas search --help")
     folder = open_run(run, output=output)
     with screen.progress() as on_progress:
-        front = search_run(folder, workers=workers, force=force, accept_stale=accept_stale, on_progress=on_progress)
+        front = search_run(
+            folder,
+            workers=int(workers) if (workers or "").isdecimal() else workers,
+            force=force,
+            accept_stale=accept_stale,
+            on_progress=on_progress,
+        )
     screen.show_front(front, folder.space, folder.path, assess_predictor(folder))
 
 

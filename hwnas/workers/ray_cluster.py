@@ -22,7 +22,7 @@ __all__ = ["RayCluster", "RayWorker"]
 
 logger = logging.getLogger(__name__)
 
-ANSWER_S: Final = 8.0
+ANSWER_S: Final = 5.0
 START_S: Final = 180.0
 """How long an actor may take to start, the wait for a free CPU included."""
 
