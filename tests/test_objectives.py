@@ -313,7 +313,7 @@ def test_the_same_generator_finds_the_same(mobile: MobileNetV3) -> None:
 # bounds on recorded values
 
 
-def recorded(name: str, values: dict[tuple[int, ...], float], **keywords: float) -> Objective:
+def looked_up(name: str, values: dict[tuple[int, ...], float], **keywords: float) -> Objective:
     """A cheap objective that is no sum: what was recorded, NaN where nothing was."""
 
     def score(choices_NV: np.ndarray) -> np.ndarray:
@@ -337,7 +337,7 @@ def test_two_devices_without_structure_are_decided_exactly(shares: list[float], 
     holes = RNG([seed, 2]).permutation(len(EVERYTHING))[: len(EVERYTHING) // 3]
     for hole in holes:
         del first[EVERYTHING[hole].choices]
-    devices = [recorded("a", first, bound=0.02 + shares[0]), recorded("b", second, bound=0.02 + shares[1])]
+    devices = [looked_up("a", first, bound=0.02 + shares[0]), looked_up("b", second, bound=0.02 + shares[1])]
     meeting = {c for c in first if first[c] <= devices[0].bound and second[c] <= devices[1].bound}
     if meeting:
         found_NV = feasible(TOY, devices, seed=seed)
@@ -367,11 +367,11 @@ def test_of_several_bounds_one_that_is_impossible_alone_is_named(mobile: MobileN
 def test_what_was_not_recorded_meets_no_bound() -> None:
     """Of an objective without a bound, too: such an architecture cannot be evaluated."""
     known = {one.choices: 1.0 for one in EVERYTHING[40:42]}
-    free, bounded = recorded("a", known), macs(TOY).bounded(1e9)
+    free, bounded = looked_up("a", known), macs(TOY).bounded(1e9)
     found_NV = check_feasible(TOY, [free, bounded], rng=RNG(0))
     assert {tuple(row) for row in found_NV.tolist()} == set(known)
     with pytest.raises(InfeasibleError, match=r"none does: there is no value of macs and a for any of 84"):
-        check_feasible(TOY, [recorded("a", {}), bounded], rng=RNG(0))
+        check_feasible(TOY, [looked_up("a", {}), bounded], rng=RNG(0))
 
 
 def test_a_listed_space_is_scored_in_few_calls() -> None:

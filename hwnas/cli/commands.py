@@ -234,7 +234,7 @@ def search(
     with screen.progress() as on_progress:
         front = search_run(
             folder,
-            workers=int(workers) if (workers or "").isdecimal() else workers,
+            workers=int(workers) if workers and workers.isdecimal() else workers,
             force=force,
             accept_stale=accept_stale,
             on_progress=on_progress,

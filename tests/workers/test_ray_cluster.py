@@ -27,15 +27,9 @@ from hwnas.workers.ray_cluster import RayCluster
 from ..strategies.toy_evolution import ToyEvolution  # noqa: TID252
 from .contract import SPACE, MortalWorkersContract, fickle, inherited
 
-pytestmark = [
-    pytest.mark.skipif(
-        importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install 'hwnas[ray]'"
-    ),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:(ray|grpc|google|importlib|jsonschema)\\..*"),
-    pytest.mark.filterwarnings("ignore::FutureWarning:ray\\..*"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install 'hwnas[ray]'"
+)
 
 START_S = 90.0
 
