@@ -190,7 +190,7 @@ class SearchLoop:
         try:
             untouched = copy.deepcopy(self.strategy, shared)
             self.strategy.load_state_dict(state.strategy)
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError) as error:  # torch: the last
             self.strategy = untouched
             self._stored = 0
             raise StoredFileError(

@@ -72,6 +72,8 @@ class SearchState:
                 raise StoredFileError(str(path), "must be of this search", came="it is of another")
             del document["schema_version"]
             state = cls(**document)
+            if not (isinstance(state.generation, int) and isinstance(state.stale, int)):
+                raise TypeError("generation and stale are counts")
             evaluations = journal.evaluations
             lines = b"".join(told_line(evaluations[place]) for place in state.order)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:

@@ -6,8 +6,11 @@ The machines of the cluster must have the same Python, Ray and hwnas. The object
 import contextlib
 import logging
 import math
+import os
+import socket
 import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import cloudpickle
@@ -90,10 +93,12 @@ class RayCluster(WorkerSource):
 
     def close(self) -> None:
         """Ends the actors and, where it was made here, the connection; see WorkerSource."""
-        import ray
-
         with self._lock:
             self._closed = True
+        if self._kind is None and not self._own:
+            return
+        import ray
+
         with contextlib.suppress(ConnectionError, ray.exceptions.RayError):
             for actor in self._actors:
                 ray.kill(actor)
@@ -103,8 +108,8 @@ class RayCluster(WorkerSource):
     def _connect(self) -> None:
         import ray
 
-        address = None if self._cluster == "ray" else self._cluster
-        if address is not None:
+        address = _own_cluster() if self._cluster == "ray" else self._cluster
+        if address.startswith("ray://"):
             _require_answer(address)
         try:
             ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
@@ -170,6 +175,22 @@ def _deaths() -> Iterator[None]:
             came=f"Ray says: {_first_line(error)}",
             do="Run the same command again: it goes on where it was",
         ) from error
+
+
+def _own_cluster() -> str:
+    """The address of the cluster that this machine belongs to; "local", which starts one, where none answers.
+
+    Ray itself waits for minutes for a cluster that was killed and has left its address behind.
+    """
+    named = os.environ.get("RAY_ADDRESS")
+    if named:
+        return named
+    left = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
+    with contextlib.suppress(OSError, ValueError):
+        host, _, port = left.read_text(encoding="utf-8").strip().rpartition(":")
+        socket.create_connection((host, int(port)), timeout=ANSWER_S).close()
+        return f"{host}:{port}"
+    return "local"
 
 
 def _require_answer(address: str) -> None:

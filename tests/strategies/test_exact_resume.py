@@ -195,6 +195,7 @@ def changed(path: Path) -> None:
         (lambda folder: edited(folder / "strategy_state.json", order=["first"]), "TypeError"),
         (lambda folder: edited(folder / "strategy_state.json", digest="0" * 64), "it has other evaluations"),
         (lambda folder: edited(folder / "strategy_state.json", more=1), "TypeError"),
+        (lambda folder: edited(folder / "strategy_state.json", generation="3"), "TypeError"),
         (lambda folder: edited(folder / "strategy_state.json", strategy={}), "must hold a state of the strategy"),
         (lambda folder: cut(folder / "evaluations.jsonl", lines=7), "IndexError"),
         (lambda folder: changed(folder / "evaluations.jsonl"), "it has other evaluations"),

@@ -4,10 +4,12 @@ import contextlib
 import importlib.util
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +24,7 @@ from hwnas.objectives import Objective, macs
 from hwnas.strategies import SearchLoop
 from hwnas.workers import OneProcess, Workers, make_workers
 from hwnas.workers.pool import WorkerPool
-from hwnas.workers.ray_cluster import RayCluster
+from hwnas.workers.ray_cluster import RayCluster, _own_cluster
 
 from ..strategies.toy_evolution import ToyEvolution  # noqa: TID252
 from .contract import SPACE, MortalWorkersContract, fickle, inherited
@@ -41,14 +43,16 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """The addresses of a cluster of two CPUs: for its clients, and for those who belong to it.
+def cluster() -> Iterator[str]:
+    """The address, for its clients, of a cluster of two CPUs that this machine belongs to.
 
     Ray asks for a token, or will; this cluster has one of its own, whatever lies where Ray looks for the user's.
     """
     token = pytest.MonkeyPatch()
     token.setenv("RAY_AUTH_MODE", "token")
     token.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # pytest's are too long for Ray's sockets
+    token.setenv("RAY_TMPDIR", folder)
     head, client = free_port(), free_port()
     begin = "import sys; from ray.scripts.scripts import main; sys.argv = ['ray', *sys.argv[1:]]; main()"
     ports = [f"--port={head}", f"--ray-client-server-port={client}", "--node-ip-address=127.0.0.1"]
@@ -68,20 +72,21 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
         assert process.poll() is None
         assert time.monotonic() < deadline, "Ray did not start"
         time.sleep(0.2)
-    yield f"ray://127.0.0.1:{client}", f"127.0.0.1:{head}"
+    yield f"ray://127.0.0.1:{client}"
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(timeout=20)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     token.undo()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 class TestRayClient(MortalWorkersContract):
     @pytest.fixture(scope="class")
     @classmethod
-    def workers(cls, folder: Path, cluster: tuple[str, str]) -> Iterator[Workers]:
-        with make_workers(cluster[0], [fickle(folder), inherited()]) as workers:
+    def workers(cls, folder: Path, cluster: str) -> Iterator[Workers]:
+        with make_workers(cluster, [fickle(folder), inherited()]) as workers:
             yield workers
 
     def test_there_are_as_many_workers_as_the_cluster_has_cpus(self, workers: Workers) -> None:
@@ -91,10 +96,10 @@ class TestRayClient(MortalWorkersContract):
 
 
 def test_a_search_of_a_machine_of_the_cluster_comes_to_the_same(
-    cluster: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With one worker, as told, and bit for bit what one process finds."""
-    monkeypatch.setenv("RAY_ADDRESS", cluster[1])
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
     def searched(folder: Path, workers: Workers, objectives: list[Objective]) -> SearchLoop:
         strategy = ToyEvolution(SPACE, objectives, rng=np.random.default_rng(0), batch=8)
@@ -118,6 +123,25 @@ def test_what_answers_and_is_no_ray_is_refused_soon() -> None:
         with workers, pytest.raises(SettingsError, match="must be the address of a Ray cluster's client server"):
             list(workers.evaluate([Candidate(SPACE.largest())]))
     assert time.monotonic() - start < 20
+
+
+def test_the_cluster_that_a_machine_belongs_to_is_one_that_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was killed leaves its address behind; then, and where there is none, a local one is started."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    assert _own_cluster() == "local"
+    (tmp_path / "ray").mkdir()
+    for text in ("", "rubbish", f"127.0.0.1:{free_port()}"):
+        (tmp_path / "ray" / "ray_current_cluster").write_text(text)
+        assert _own_cluster() == "local"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        (tmp_path / "ray" / "ray_current_cluster").write_text(address)
+        assert _own_cluster() == address
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    assert _own_cluster() == "head:6379"
 
 
 def test_a_cluster_that_was_never_opened_is_closed_without_ado() -> None:
