@@ -37,8 +37,12 @@ logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """A scratch path beside `path` that replaces it when the block ends well and vanishes when it does not.
+
+    Args:
+        path: the file.
+        sync: whether to wait until it is on the disk; if not, a power cut, though no kill, may leave it empty.
 
     Raises:
         StoredFileError: the disk is full, the folder cannot be written, or the rename fails.
@@ -52,20 +56,22 @@ def replacing(path: Path) -> Iterator[Path]:
     scratch = Path(name)
     try:
         yield scratch
-        with scratch.open("rb+") as stream:
-            os.fsync(stream.fileno())
+        if sync:
+            with scratch.open("rb+") as stream:
+                os.fsync(stream.fileno())
         scratch.chmod(0o666 & ~_umask())
         scratch.replace(path)
-        _sync_folder(path.parent)
+        if sync:
+            _sync_folder(path.parent)
     except OSError as error:
         raise _not_written(path, error) from error
     finally:
         scratch.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes `text` to `path` atomically. Raises StoredFileError."""
-    with replacing(path) as scratch:
+def write_text(path: Path, text: str, *, sync: bool = True) -> None:
+    """Writes `text` to `path` atomically, see `replacing`. Raises StoredFileError."""
+    with replacing(path, sync=sync) as scratch:
         scratch.write_text(text, encoding="utf-8")
 
 

@@ -4,6 +4,7 @@ A cheap objective is exact and comes for a whole population at once, as one gath
 operator. An expensive one runs networks. Suffixes: N architectures, V variables.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Context
@@ -32,6 +33,10 @@ OBJECTIVE_KINDS: Final = ("error", "macs", "parameters", "latency@<device>")
 
 PAIRS_CHUNK: Final = 16
 """Neighbours whose own neighbours are scored at once."""
+MAX_LISTED: Final = 200_000
+"""Encodings of a space that is small enough to look at all of it."""
+EXCESS_CHUNK: Final = 20_000
+"""Architectures that are scored at once."""
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -125,13 +130,15 @@ def check_feasible(
     """Architectures that meet every bound of a cheap objective, found by descent before anything is trained.
 
     The sum of what is above its bound (relative to the bound) is descended from the smallest architecture and the best
-    of many random ones, one variable at a time, until no neighbour is better; where none of the ends will do, two
-    variables at a time. That is bounded. It finds the least value of one objective whose operators cost more than
-    nothing in blocks of two variables; several bounds at once may be met by architectures that it misses.
+    of many random ones, one variable at a time, until no neighbour is better. Where none of the ends will do, all
+    architectures are looked at, which decides it, if there are at most 200,000 encodings; else it is two variables at a
+    time. That is bounded. It finds the least value of one objective whose operators cost more than nothing in blocks of
+    two variables; several bounds at once may be met by architectures of a large space that it misses. An architecture
+    without a recorded value meets nothing.
 
     Args:
         space: to search.
-        objectives: of which the cheap ones with a bound count.
+        objectives: of which the cheap ones with a bound count, and of the others whether there is a value.
         rng: for the random starts.
         starts: how many descents.
 
@@ -139,39 +146,97 @@ def check_feasible(
         (n, V) choices, n from 1 to `starts`, that meet all bounds; random ones where there is no bound.
 
     Raises:
-        InfeasibleError: none was found; it names the nearest values that can be met.
+        InfeasibleError: none was found; it names the nearest values that can be met, and the least value of an objective
+            whose bound nothing meets even alone.
     """
     bounded = [objective for objective in objectives if objective.bound is not None and objective.cost == "cheap"]
     sampled_NV = space.sample_choices(4096, rng=rng)
     if not bounded:
         return sampled_NV[:starts]
+    cheap = [*bounded, *(one for one in objectives if one.bound is None and one.score is not None)]
+    excess = _excess_of(space, cheap)
+    best = np.argsort(excess(sampled_NV), kind="stable")[: starts - 1]
+    smallest_1V = choices_of([space.smallest()])
+    tried_NV = np.concatenate([_descend(space, row[None], excess) for row in (*smallest_1V, *sampled_NV[best])])
+    met_N = excess(tried_NV) == 0
+    if not met_N.any():
+        every_NV = _every_choice(space)
+        if every_NV is None:
+            ends = [_descend(space, row[None], excess, pairs=True) for row in np.unique(tried_NV, axis=0)]
+            tried_NV = np.concatenate(ends)
+        else:
+            tried_NV = every_NV[rng.permutation(len(every_NV))]
+        met_N = excess(tried_NV) == 0
+        if not met_N.any():
+            raise _infeasible(space, cheap, tried_NV, exact=every_NV is not None)
+    feasible_NV: IntArray = tried_NV[met_N][:starts]
+    return feasible_NV
+
+
+def _excess_of(space: SearchSpace, cheap: Sequence[Objective]) -> Callable[[IntArray], FloatArray]:
+    """By how much choices are above the bounds of `cheap`, relative to these; infinite where a value is missing."""
 
     def excess(choices_NV: IntArray) -> FloatArray:
-        values = score_choices(space, bounded, choices_NV)
-        over = [(values[o.name] - _bound(o)) / max(abs(_bound(o)), 1e-12) for o in bounded]
-        total_N = np.sum(np.maximum(over, 0.0), axis=0)
-        return np.where(np.isnan(total_N), np.inf, total_N)
+        chunks = [choices_NV[start : start + EXCESS_CHUNK] for start in range(0, len(choices_NV), EXCESS_CHUNK)]
+        scores = [score_choices(space, cheap, chunk_NV) for chunk_NV in chunks]
+        values = {one.name: np.concatenate([score[one.name] for score in scores]) for one in cheap}
+        total_N: FloatArray = np.zeros(len(choices_NV))
+        for one in cheap:
+            if one.bound is not None:
+                total_N += np.maximum((values[one.name] - one.bound) / max(abs(one.bound), 1e-12), 0.0)
+            total_N[~np.isfinite(values[one.name])] = np.inf
+        return total_N
 
-    smallest_1V = choices_of([space.smallest()])
-    best = np.argsort(excess(sampled_NV), kind="stable")[: starts - 1]
-    ends_NV = np.concatenate([_descend(space, row[None], excess) for row in (*smallest_1V, *sampled_NV[best])])
-    over_N = excess(ends_NV)
-    if over_N.min() > 0:
-        ends_NV = np.concatenate([_descend(space, row[None], excess, pairs=True) for row in np.unique(ends_NV, axis=0)])
-        over_N = excess(ends_NV)
-    if over_N.min() > 0:
-        nearest = score_choices(space, bounded, ends_NV[over_N.argmin()][None])
+    return excess
+
+
+def _every_choice(space: SearchSpace) -> IntArray | None:
+    """The canonical choices of all architectures; None where there are too many encodings to list."""
+    count = math.prod(space.num_options_V.tolist())
+    if count > MAX_LISTED:
+        return None
+    choices_NV = np.stack(np.unravel_index(np.arange(count), space.num_options_V.tolist()), axis=1)
+    every_NV: IntArray = np.unique(space.canonicalize(choices_NV), axis=0)
+    return every_NV
+
+
+def _infeasible(space: SearchSpace, cheap: Sequence[Objective], tried_NV: IntArray, *, exact: bool) -> InfeasibleError:
+    """The error that says what can be met instead, as far as `tried_NV` shows."""
+    bounded = [objective for objective in cheap if objective.bound is not None]
+    over_N = _excess_of(space, cheap)(tried_NV)
+    came = "none does" if exact else "none was found that does"
+    if np.isfinite(over_N).any():
+        nearest = score_choices(space, bounded, tried_NV[over_N.argmin()][None])
         wrong = [o for o in bounded if nearest[o.name][0] > _bound(o)]
-        raise InfeasibleError(
-            f"The bound{'s' if len(bounded) > 1 else ''} "
-            + " and ".join(f"{o.name} <= {_bound(o):.12g} {o.unit}" for o in bounded),
-            f"must be met by some architecture of {space.name}",
-            came="none was found that does: the nearest that can be met is "
-            + ", ".join(f"{o.name} = {_attainable(float(nearest[o.name][0]))} {o.unit}" for o in wrong),
-            do="Raise the bound" + ("s" if len(wrong) > 1 else ""),
-        )
-    feasible_NV: IntArray = ends_NV[over_N == 0]
-    return feasible_NV
+        reached = ", ".join(f"{o.name} = {_attainable(float(nearest[o.name][0]))} {o.unit}" for o in wrong)
+        alone = _impossible_alone(space, bounded, tried_NV, exact=exact) if len(bounded) > 1 else []
+        came += f": {'; '.join([*alone, f'the nearest that can be met is {reached}'])}"
+    else:
+        wrong = bounded
+        came += f": there is no value of {' and '.join(o.name for o in cheap)} for any of {len(tried_NV)}"
+    return InfeasibleError(
+        f"The bound{'s' if len(bounded) > 1 else ''} "
+        + " and ".join(f"{o.name} <= {_bound(o):.12g} {o.unit}" for o in bounded),
+        f"must be met by some architecture of {space.name}",
+        came=came,
+        do="Raise the bound" + ("s" if len(wrong) > 1 else ""),
+    )
+
+
+def _impossible_alone(
+    space: SearchSpace, bounded: Sequence[Objective], tried_NV: IntArray, *, exact: bool
+) -> list[str]:
+    """What is to be said of each objective whose bound nothing meets, whatever the others allow."""
+    said = []
+    for objective in bounded:
+        excess = _excess_of(space, [objective])
+        best_1V = tried_NV[excess(tried_NV).argmin()][None]
+        if not exact:
+            best_1V = _descend(space, best_1V, excess, pairs=True)
+        value = float(score_choices(space, [objective], best_1V)[objective.name][0])
+        if value > _bound(objective):
+            said.append(f"even alone {objective.name} is at least {_attainable(value)} {objective.unit}")
+    return said
 
 
 def _descend(

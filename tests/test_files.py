@@ -408,3 +408,16 @@ os.kill(os.getpid(), signal.SIGKILL)
         )
         assert done.returncode == -signal.SIGKILL
         assert [line["number"] for line in read_json_lines(path)] == list(range(20))
+
+
+def test_without_sync_a_file_is_replaced_whole_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    path = tmp_path / "a.json"
+    write_text(path, "one", sync=False)
+    assert (path.read_text(), synced) == ("one", [])
+    monkeypatch.setattr(Path, "write_text", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left")))
+    with pytest.raises(StoredFileError):
+        write_text(path, "two", sync=False)
+    assert [one.name for one in tmp_path.iterdir()] == ["a.json"]
+    assert path.read_text() == "one"

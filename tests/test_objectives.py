@@ -323,19 +323,79 @@ def test_the_same_generator_finds_the_same(mobile: MobileNetV3) -> None:
     np.testing.assert_array_equal(feasible(mobile, bounded, seed=3), feasible(mobile, bounded, seed=3))
 
 
-def test_what_has_no_value_meets_no_bound(toy: ToySpace) -> None:
-    """As in a table with gaps."""
-    parameter = parameters(toy)
-    costs = parameter.operator_costs
+# bounds on recorded values
+
+
+def looked_up(name: str, values: dict[tuple[int, ...], float], **keywords: float) -> Objective:
+    """A cheap objective that is no sum: what was recorded, NaN where nothing was."""
 
     def score(choices_NV: np.ndarray) -> np.ndarray:
-        total_N = toy.total_costs(choices_NV, [costs])[0]
-        return np.where(choices_NV[:, 0] == 0, np.nan, total_N)
+        return np.array([values.get(tuple(row), np.nan) for row in choices_NV.tolist()])
 
-    gaps = replace(parameter, operator_costs=None, score=score)
-    found_NV = check_feasible(toy, [gaps.bounded(parameter.evaluate([toy.largest()])[0])], rng=RNG(0))
-    assert len(found_NV) > 0
-    assert (found_NV[:, 0] > 0).all()
-    nothing = replace(gaps, score=lambda choices_NV: np.full(len(choices_NV), np.nan))
-    with pytest.raises(InfeasibleError, match="must be met by some architecture of toy"):
-        check_feasible(toy, [nothing.bounded(1e9)], rng=RNG(0))
+    def evaluate(architectures: Sequence[Architecture]) -> list[float]:
+        return score(choices_of(architectures)).tolist()
+
+    return Objective(name, "ms", evaluate, score=score, **keywords)
+
+
+def everywhere(rng: np.random.Generator) -> dict[tuple[int, ...], float]:
+    return {one.choices: float(value) for one, value in zip(EVERYTHING, rng.random(len(EVERYTHING)), strict=True)}
+
+
+@settings(max_examples=25, deadline=None)
+@given(shares=st.lists(st.floats(0, 0.6), min_size=2, max_size=2), seed=st.integers(0, 1000))
+def test_two_devices_without_structure_are_decided_exactly(shares: list[float], seed: int) -> None:
+    """Random values, of which no descent finds the least, with a third of them not recorded on the first device."""
+    first, second = everywhere(RNG([seed, 0])), everywhere(RNG([seed, 1]))
+    holes = RNG([seed, 2]).permutation(len(EVERYTHING))[: len(EVERYTHING) // 3]
+    for hole in holes:
+        del first[EVERYTHING[hole].choices]
+    devices = [looked_up("a", first, bound=0.02 + shares[0]), looked_up("b", second, bound=0.02 + shares[1])]
+    meeting = {c for c in first if first[c] <= devices[0].bound and second[c] <= devices[1].bound}
+    if meeting:
+        found_NV = feasible(TOY, devices, seed=seed)
+        assert {tuple(row) for row in found_NV.tolist()} <= meeting
+        return
+    with pytest.raises(InfeasibleError) as caught:
+        check_feasible(TOY, devices, rng=RNG(seed))
+    said = dict(re.findall(r"(?:is|,) (a|b) = (\S+) ms", str(caught.value)))
+    feasible(TOY, [one.bounded(max(one.bound, float(said.get(one.name, 0)))) for one in devices])
+    least = {"a": min(first.values()), "b": min(second.values())}
+    for one in devices:
+        assert (f"even alone {one.name} is at least" in str(caught.value)) == (least[one.name] > one.bound)
+
+
+def test_of_several_bounds_one_that_is_impossible_alone_is_named(mobile: MobileNetV3) -> None:
+    """Where the space cannot be listed, too, and whatever the bounds that can be met."""
+    smallest = [make(mobile).evaluate([mobile.smallest()])[0] for make in (macs, parameters)]
+    bounds = [macs(mobile).bounded(smallest[0] - 1), parameters(mobile).bounded(2 * smallest[1])]
+    with pytest.raises(InfeasibleError) as caught:
+        check_feasible(mobile, bounds, rng=RNG(0))
+    assert (
+        f"but none was found that does: even alone macs is at least {smallest[0]:.0f} MACs; the nearest that can be met is "
+        f"macs = {smallest[0]:.0f} MACs. Raise the bound."
+    ) in str(caught.value)
+
+
+def test_what_was_not_recorded_meets_no_bound() -> None:
+    """Of an objective without a bound, too: such an architecture cannot be evaluated."""
+    known = {one.choices: 1.0 for one in EVERYTHING[40:42]}
+    free, bounded = looked_up("a", known), macs(TOY).bounded(1e9)
+    found_NV = check_feasible(TOY, [free, bounded], rng=RNG(0))
+    assert {tuple(row) for row in found_NV.tolist()} == set(known)
+    with pytest.raises(InfeasibleError, match=r"none does: there is no value of macs and a for any of 84"):
+        check_feasible(TOY, [looked_up("a", {}), bounded], rng=RNG(0))
+
+
+def test_a_listed_space_is_scored_in_few_calls() -> None:
+    calls: list[int] = []
+
+    def score(choices_NV: np.ndarray) -> np.ndarray:
+        calls.append(len(choices_NV))
+        return np.ones(len(choices_NV))
+
+    objective = Objective("a", "ms", lambda architectures: [1.0 for _ in architectures], score=score, bound=0.5)
+    with pytest.raises(InfeasibleError, match=r"the nearest that can be met is a = 1 ms"):
+        check_feasible(TOY, [objective], rng=RNG(0))
+    assert len(calls) < 100
+    assert max(calls) <= 20_000

@@ -24,6 +24,7 @@ from hwnas.progress import OnProgress, silent
 from hwnas.spaces import SearchSpace, require_attributes
 from hwnas.strategies import SearchLoop, SearchStrategy, find_strategy, make_strategy
 from hwnas.training import TrainingSettings
+from hwnas.workers import make_workers, parse_workers
 
 __all__ = ["search", "search_run"]
 
@@ -41,6 +42,7 @@ def search(
     strategy: str | type[SearchStrategy] = "nsga2",
     strategy_options: Mapping[str, int | float] | None = None,
     evaluations: int = 400,
+    workers: int | str = 1,
     calibration_images: int = 256,
     validation_images: int | None = None,
     winners: int = 5,
@@ -72,6 +74,9 @@ def search(
         strategy: a strategy's name, or a SearchStrategy class.
         strategy_options: its hyperparameters, such as {"population_size": 40}.
         evaluations: distinct architectures to evaluate.
+        workers: where they are evaluated: so many processes of this machine, "ray" for the Ray cluster that it belongs to
+            (or else one of its own), or "ray://HOST:PORT"; a cluster has as many workers as CPUs, or as "?workers=N" says.
+            The front does not depend on it.
         calibration_images: images for the batch norms of each evaluated sub-network.
         validation_images: images of the validation part that each is scored on; None: all.
         winners: how many of the front `export` takes.
@@ -111,6 +116,7 @@ def search(
         "strategy": strategy if isinstance(strategy, str) else FROM_PYTHON + strategy.__name__,
         "strategy_options": dict(strategy_options or {}),
         "evaluations": evaluations,
+        "workers": workers,
         "calibration_images": calibration_images,
         "validation_images": validation_images,
         "winners": winners,
@@ -136,9 +142,17 @@ def search(
 
 
 def search_run(
-    run: RunFolder, *, force: bool = False, accept_stale: bool = False, on_progress: OnProgress = silent
+    run: RunFolder,
+    *,
+    workers: int | str | None = None,
+    force: bool = False,
+    accept_stale: bool = False,
+    on_progress: OnProgress = silent,
 ) -> ParetoFront:
-    """Does what is still missing of `run`; otherwise as `search`."""
+    """Does what is still missing of `run`, with other `workers` than it says where they are given; otherwise as `search`."""
+    if workers is not None:
+        parse_workers(workers)
+        run.settings = run.settings.model_copy(update={"workers": workers})
     return _search(run, None, Leniency(force, accept_stale), on_progress)
 
 
@@ -165,10 +179,10 @@ def _search_within(
     made = make_strategy(
         strategy or settings.strategy, run.space, objectives, seed=settings.seed, options=settings.strategy_options
     )
-    loop = SearchLoop(
-        run.space, objectives, made, JsonLines(run.evaluations), _identity(run, objectives), JsonLines(run.search_log)
-    )
-    front = loop.run(settings.evaluations, on_progress=on_progress)
+    identity, journal, log = _identity(run, objectives), JsonLines(run.evaluations), JsonLines(run.search_log)
+    with make_workers(settings.workers, [one for one in objectives if one.cost == "expensive"]) as workers:
+        loop = SearchLoop(run.space, objectives, made, journal, identity, log, workers)
+        front = loop.run(settings.evaluations, on_progress=on_progress)
     front.save(run.front)
     if not len(front):
         raise _nothing_found(run, list(loop.evaluations.values()))
@@ -180,6 +194,7 @@ def _check_early(run: RunFolder, strategy: type[SearchStrategy] | None) -> None:
     """All that can be refused before anything is written, measured or trained."""
     settings = run.settings
     require_one_process("search")
+    parse_workers(settings.workers).require()
     if strategy is None:
         find_strategy(settings.strategy)
     require_fitting_shapes(run.space)

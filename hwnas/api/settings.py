@@ -13,6 +13,7 @@ from hwnas.errors import HwnasError, SettingsError, UnknownNameError
 from hwnas.files import read_toml
 from hwnas.objectives import OBJECTIVE_KINDS
 from hwnas.training import TrainingSettings
+from hwnas.workers import parse_workers
 
 __all__ = ["RunSettings", "Start", "read_settings", "settings_to_toml"]
 
@@ -35,6 +36,7 @@ class RunSettings(BaseModel):
         strategy: the search strategy.
         strategy_options: its hyperparameters.
         evaluations: distinct architectures to evaluate.
+        workers: where: processes of this machine, "ray" or "ray://HOST:PORT"; no result follows from it.
         calibration_images: images for the batch norms of each evaluated sub-network.
         validation_images: images of the validation part that each is scored on; None: all.
         winners: how many of the front to export.
@@ -62,6 +64,7 @@ class RunSettings(BaseModel):
     strategy: str = "nsga2"
     strategy_options: dict[str, Number] = {}
     evaluations: Annotated[int, Field(ge=1)] = 400
+    workers: int | str = 1
     calibration_images: Annotated[int, Field(ge=2)] = 256
     validation_images: Annotated[int, Field(ge=2)] | None = None
     winners: Annotated[int, Field(ge=1)] = 5
@@ -109,6 +112,7 @@ def make_settings(given: dict[str, Any], *, where: str) -> RunSettings:
             raise UnknownNameError("bounded objective", name, settings.objectives, where=f"{where}: bounds")
         if not 0 < bound < math.inf:
             raise SettingsError(f"{where}: bounds.{name}", "must be above 0 and finite", came=f"{bound} came")
+    parse_workers(settings.workers, where=f"{where}: workers")
     return settings
 
 

@@ -204,6 +204,13 @@ def search(
     output: Annotated[
         Path | None, typer.Option(help="The run folder. Otherwise the file's `output`, or runs/<its name>.")
     ] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(
+            help="Where architectures are evaluated, instead of the file's `workers`: a number of processes of this "
+            "machine, ray, or ray://HOST:PORT, with ?workers=N for fewer than the cluster has CPUs."
+        ),
+    ] = None,
     example: Annotated[bool, typer.Option("--example", help="Print a run.toml to start from, and exit.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Search by a latency table even if its quality is too low.")
@@ -225,7 +232,13 @@ def search(
         raise SettingsError("hwnas search", "must be given a run.toml or a run folder", do="See hwnas search --help")
     folder = open_run(run, output=output)
     with screen.progress() as on_progress:
-        front = search_run(folder, force=force, accept_stale=accept_stale, on_progress=on_progress)
+        front = search_run(
+            folder,
+            workers=int(workers) if workers and workers.isdecimal() else workers,
+            force=force,
+            accept_stale=accept_stale,
+            on_progress=on_progress,
+        )
     screen.show_front(front, folder.space, folder.path, assess_predictor(folder))
 
 

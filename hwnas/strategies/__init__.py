@@ -10,8 +10,10 @@ from hwnas.objectives import Objective
 from hwnas.plugins import check_options, find_member
 from hwnas.spaces import SearchSpace
 from hwnas.strategies.bananas import BANANAS
+from hwnas.strategies.generation_log import GenerationLog
+from hwnas.strategies.journal import EVALUATIONS_SCHEMA
 from hwnas.strategies.local_search import LocalSearch
-from hwnas.strategies.loop import EVALUATIONS_SCHEMA, GenerationLog, SearchLoop
+from hwnas.strategies.loop import SearchLoop
 from hwnas.strategies.nsga2 import NSGA2
 from hwnas.strategies.nsga3 import NSGA3
 from hwnas.strategies.random_search import RandomSearch

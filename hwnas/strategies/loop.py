@@ -1,52 +1,36 @@
-"""The loop that runs any strategy: ask, score, keep, tell.
+"""The loop that runs any strategy: ask, evaluate, keep, tell.
 
-Every evaluation is appended to a file as it comes. A search that is run again tells its strategy what the file holds
-instead of evaluating it anew; told the same, a strategy asks the same, so it goes on exactly where it was.
+Every evaluation is appended to a journal as it comes, and after every tell the state of the strategy is stored. A search
+that is run again goes on from there; where that state is missing or does not follow from the journal, its strategy is told
+what the journal holds instead. Told the same, a strategy asks the same, so both ways lead to the same search.
 """
 
+import copy
+import hashlib
+import itertools
 import logging
-import math
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
-from hwnas.errors import HwnasError, RunError
-from hwnas.files import JsonLines, first_difference
-from hwnas.front import Candidate, Evaluation, ParetoFront, hypervolume, pareto_front, values_of
+from hwnas.errors import StoredFileError
+from hwnas.files import JsonLines
+from hwnas.front import Candidate, Evaluation, ParetoFront, pareto_front
 from hwnas.objectives import Objective, choices_of, score_choices
 from hwnas.progress import OnProgress, silent
 from hwnas.spaces import Architecture, SearchSpace
+from hwnas.strategies.generation_log import GenerationLog, HypervolumeLog
+from hwnas.strategies.journal import Journal
+from hwnas.strategies.search_state import SearchState, told_line
 from hwnas.strategies.search_strategy import SearchStrategy
+from hwnas.workers import OneProcess, Workers, missing_value
 
-__all__ = ["EVALUATIONS_SCHEMA", "GenerationLog", "SearchLoop"]
+__all__ = ["SearchLoop"]
 
 logger = logging.getLogger(__name__)
 
-EVALUATIONS_SCHEMA: Final = 1
 MAX_STALE_GENERATIONS: Final = 20
-
-
-@dataclass(frozen=True)
-class GenerationLog:
-    """How far a search had come after one ask and tell.
-
-    Attributes:
-        generation: counted from 1.
-        evaluations: distinct architectures evaluated so far.
-        hypervolume: of the front, as a multiple of the box between the best and the worst values of the first
-            generation, the worst a tenth further out.
-        front_size: its members.
-        seconds: that the search has taken, stopped runs included.
-    """
-
-    generation: int
-    evaluations: int
-    hypervolume: float
-    front_size: int
-    seconds: float
 
 
 @dataclass
@@ -57,9 +41,11 @@ class SearchLoop:
         space: to search.
         objectives: to minimise, within their bounds.
         strategy: what asks and is told.
-        journal: where evaluations are kept as they come.
+        journal: where evaluations are kept as they come; strategy_state.json lies beside it.
         identity: what the journal must be of to be gone on with.
         log: where each generation's hypervolume is kept.
+        workers: where the expensive objectives are evaluated; None: in this process. The caller closes them.
+        evaluations: those found so far, in the order in which they were asked for.
     """
 
     space: SearchSpace
@@ -68,12 +54,32 @@ class SearchLoop:
     journal: JsonLines
     identity: Mapping[str, Any]
     log: JsonLines
+    workers: Workers | None = None
     evaluations: dict[Architecture, Evaluation] = field(default_factory=dict, init=False)
-    generations: list[GenerationLog] = field(default_factory=list, init=False)
-    _logged: tuple[int, int] = field(default=(0, 0), init=False)
+
+    def __post_init__(self) -> None:
+        self._journal = Journal(self.journal, identity=self.identity, space=self.space, objectives=self.objectives)
+        self._log = HypervolumeLog(self.log, self.objectives)
+        self._workers = self.workers or OneProcess([one for one in self.objectives if one.cost == "expensive"])
+        self._digest = hashlib.sha256()
+        self._asked: list[Candidate] | None = None
+        self._stale = 0
+        self._stored = 0
+
+    @property
+    def generations(self) -> list[GenerationLog]:
+        """How far the search had come after each ask and tell."""
+        return self._log.generations
+
+    @property
+    def state_path(self) -> Path:
+        """Where the state after the last tell lies."""
+        return self.journal.path.with_name("strategy_state.json")
 
     def run(self, budget: int, *, on_progress: OnProgress = silent) -> ParetoFront:
         """Searches until `budget` distinct architectures are evaluated, those in the journal included.
+
+        An evaluation that fails counts, too. Called again with a larger budget it goes on.
 
         Returns:
             The front of all evaluations.
@@ -82,148 +88,130 @@ class SearchLoop:
             RunError: the journal is of another search.
             StoredFileError: the journal is broken or could not be written.
         """
-        known = self._read_journal()
-        if known:
-            logger.info("Going on after %d of %d evaluations from %s", len(known), budget, self.journal.path)
-        else:
-            self.log.path.unlink(missing_ok=True)  # of evaluations that are gone
-        logged = self.log.repair()
-        last = logged[-1] if logged else {}
-        self._logged = (int(last.get("evaluations", 0)), int(last.get("generation", 0)))
-        start = time.monotonic() - float(last.get("seconds", 0.0))
-        reference: list[tuple[float, float]] = []
-        first = int(logged[0].get("evaluations", 0)) if logged else None
-        stale = 0
-        while len(self.evaluations) < budget and stale < MAX_STALE_GENERATIONS:
-            candidates = self.strategy.ask()
+        if not self.evaluations:
+            self._open(budget)
+        while len(self.evaluations) < budget and self._stale < MAX_STALE_GENERATIONS:
             before = len(self.evaluations)
-            answers = self._evaluate(candidates, known, budget, on_progress)
-            reference = reference or self._reference(first) or self._reference()
-            if len(answers) < len(candidates) or not candidates:
-                self._log_generation(reference, start)
+            self._asked = asked = self.strategy.ask() if self._asked is None else self._asked
+            answers = self._evaluate(asked, budget, on_progress)
+            whole = 0 < len(asked) == len(answers)
+            if whole:
+                self.strategy.tell(answers)
+                self._asked = None
+            self._log.add(list(self.evaluations.values()))
+            if not whole:
                 break
-            self.strategy.tell(answers)
-            self._log_generation(reference, start)
-            stale = stale + 1 if len(self.evaluations) == before else 0
+            self._stale = self._stale + 1 if len(self.evaluations) == before else 0
+            self._store()
         if len(self.evaluations) < budget:
             logger.info("The strategy has no new architecture after %d evaluations", len(self.evaluations))
         return pareto_front(list(self.evaluations.values()), self.objectives)
 
-    def _evaluate(
-        self,
-        candidates: Sequence[Candidate],
-        known: Mapping[Architecture, Evaluation],
-        budget: int,
-        on_progress: OnProgress,
-    ) -> list[Evaluation]:
-        """The evaluations of `candidates` in order; fewer where the budget is spent."""
-        cheap = (
-            score_choices(self.space, self.objectives, choices_of([c.architecture for c in candidates]))
-            if candidates
-            else {}
-        )
-        answers = []
-        for index, candidate in enumerate(candidates):
-            found = self.evaluations.get(candidate.architecture)
-            if found is None:
-                if len(self.evaluations) >= budget:
+    def _evaluate(self, asked: Sequence[Candidate], budget: int, on_progress: OnProgress) -> list[Evaluation]:
+        """The evaluations of `asked` in order; fewer where the budget is spent."""
+        new: dict[Architecture, Candidate] = {}
+        affordable: list[Architecture] = []
+        for candidate in asked:
+            architecture = candidate.architecture
+            if architecture not in self.evaluations and architecture not in new:
+                if len(self.evaluations) + len(new) == budget:
                     break
-                found = known.get(candidate.architecture)
-                if found is None:
-                    found = self._evaluate_one(candidate, {name: float(value[index]) for name, value in cheap.items()})
-                    self.journal.append(_to_json(found))
-                self.evaluations[candidate.architecture] = found
-                on_progress("searching", len(self.evaluations), budget)
-            answers.append(found)
-        return answers
+                new[architecture] = candidate
+            affordable.append(architecture)
+        number = itertools.count(len(self.evaluations) + 1)
+        fresh = [candidate for architecture, candidate in new.items() if architecture not in self._journal]
+        for _ in range(len(new) - len(fresh)):
+            on_progress("searching", next(number), budget)
+        for evaluation in self._evaluated(fresh, asked):
+            if evaluation.failure is not None:
+                logger.warning("An evaluation failed: %s", evaluation.failure)
+            self._journal.add(evaluation)
+            on_progress("searching", next(number), budget)
+        for architecture in new:
+            self._count(self._journal[architecture])
+        return [self.evaluations[architecture] for architecture in affordable]
 
-    def _evaluate_one(self, candidate: Candidate, cheap: Mapping[str, float]) -> Evaluation:
-        start = time.monotonic()
-        values = dict(cheap)
+    def _evaluated(self, fresh: Sequence[Candidate], asked: Sequence[Candidate]) -> Iterator[Evaluation]:
+        """The evaluations of `fresh`, which are among `asked`, as they come.
+
+        Cheap values are found for all that was asked for at once: they then round alike however much of it is fresh. Where
+        one is missing, nothing expensive is run.
+        """
+        if not fresh:
+            return
+        scores = score_choices(self.space, self.objectives, choices_of([one.architecture for one in asked]))
+        rows = {candidate.architecture: row for row, candidate in enumerate(asked)}
+        sound: list[tuple[Candidate, dict[str, float]]] = []
+        for candidate in fresh:
+            cheap = {name: float(values[rows[candidate.architecture]]) for name, values in scores.items()}
+            failure = missing_value(cheap)
+            if failure is None:
+                sound.append((candidate, cheap))
+            else:
+                yield Evaluation(candidate, failure=failure)
+        for index, found in self._expensive([candidate for candidate, _ in sound]):
+            candidate, cheap = sound[index]
+            values = {**cheap, **found.values}
+            kept = {one.name: values[one.name] for one in self.objectives} if found.failure is None else {}
+            yield Evaluation(candidate, kept, found.seconds, found.failure)
+
+    def _expensive(self, candidates: Sequence[Candidate]) -> Iterator[tuple[int, Evaluation]]:
+        if all(objective.cost == "cheap" for objective in self.objectives):
+            return ((index, Evaluation(candidate)) for index, candidate in enumerate(candidates))
+        return self._workers.evaluate(candidates)
+
+    def _count(self, evaluation: Evaluation) -> None:
+        self.evaluations[evaluation.architecture] = evaluation
+        self._digest.update(told_line(evaluation))
+
+    def _open(self, budget: int) -> None:
+        """Reads what there is of the search and goes on from its state, where there is a sound one."""
+        self._journal.read()
+        if not len(self._journal):
+            self._log.clear()  # of evaluations that are gone
+        self._log.read()
+        if not len(self._journal):
+            return
+        logger.info("Going on after %d of %d evaluations from %s", len(self._journal), budget, self.journal.path)
         try:
-            for objective in self.objectives:
-                if objective.name not in values:
-                    values[objective.name] = float(objective.evaluate([candidate.architecture])[0])
-            wrong = [name for name, value in values.items() if not np.isfinite(value)]
-            failure = f"{wrong[0]} is {values[wrong[0]]}" if wrong else None
-        except (RuntimeError, ValueError, FloatingPointError, HwnasError) as error:
-            failure = f"{type(error).__name__}: {error}"
-        seconds = round(time.monotonic() - start, 4)
-        if failure is not None:
-            logger.warning("An evaluation failed: %s", failure)
-            return Evaluation(candidate, {}, seconds, failure)
-        return Evaluation(candidate, {o.name: values[o.name] for o in self.objectives}, seconds)
+            state = SearchState.load(self.state_path, self._journal)
+            if not self._log.holds(state.generation, len(state.order)):
+                raise StoredFileError(str(self.log.path), "must hold the generations of the state", came="it does not")
+            self._stored = state.generation
+            if len(state.order) <= budget:
+                self._take_up(state)
+        except StoredFileError as error:
+            logger.info("Telling the strategy all evaluations anew: %s", error)
 
-    def _read_journal(self) -> dict[Architecture, Evaluation]:
-        lines = self.journal.repair()
-        header = {"schema_version": EVALUATIONS_SCHEMA, **self.identity}
-        if not lines:
-            self.journal.append(header)
-            return {}
-        if lines[0].get("schema_version") != EVALUATIONS_SCHEMA:
-            raise RunError(
-                str(self.journal.path),
-                f"must have schema_version {EVALUATIONS_SCHEMA} in its first line",
-                came=f"it has {lines[0].get('schema_version')!r}",
-                do="Choose another output folder",
-            )
-        different = first_difference(lines[0], header)
-        if different is not None:
-            key, old, new = different
-            raise RunError(
-                str(self.journal.path),
-                f"must be of a search with {key} = {new!r}",
-                came=f"it is of {old!r}",
-                do="Choose another output folder",
-            )
-        found = [self._from_json(line, number) for number, line in enumerate(lines[1:], start=2)]
-        return {evaluation.architecture: evaluation for evaluation in found}
+    def _take_up(self, state: SearchState) -> None:
+        """Stands where `state` stands. Raises StoredFileError, with all as before, where the strategy cannot."""
+        shared = {id(one): one for one in (self.space, *self.objectives)}
+        untouched = self.strategy
+        try:
+            untouched = copy.deepcopy(self.strategy, shared)
+            self.strategy.load_state_dict(state.strategy)
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError) as error:  # torch: the last
+            self.strategy = untouched
+            self._stored = 0
+            raise StoredFileError(
+                str(self.state_path), "must hold a state of the strategy", came=f"it says: {error!r}"
+            ) from error
+        evaluations = self._journal.evaluations
+        for place in state.order:
+            self._count(evaluations[place])
+        self._stale = state.stale
+        self._log.take_up(state.generation, list(self.evaluations.values()), state.reference)
 
-    def _from_json(self, line: Mapping[str, Any], number: int) -> Evaluation:
-        names = {objective.name for objective in self.objectives}
-        values, failure, seconds = line.get("values") or {}, line.get("failure"), line.get("seconds", 0.0)
-        sound = isinstance(values, dict) and set(values) == names and all(map(_is_finite, values.values()))
-        outcome = sound if failure is None else isinstance(failure, str)
-        if not (outcome and isinstance(line.get("architecture"), dict) and _is_finite(seconds)):
-            raise RunError(
-                f"{self.journal.path}, line {number}",
-                f"must hold an architecture and its {', '.join(sorted(names))}",
-                came=f"it holds {', '.join(line) or 'nothing'}",
-                do="Choose another output folder, or delete the file to evaluate anew",
-            )
-        architecture = self.space.from_json(line["architecture"])
-        return Evaluation(Candidate(architecture), values if failure is None else {}, float(seconds), failure)
-
-    def _reference(self, count: int | None = None) -> list[tuple[float, float]]:
-        """For each objective the best and the worst of the first `count` values, the worst a tenth further out."""
-        sound = [one for one in list(self.evaluations.values())[:count] if one.failure is None]
-        if not sound:
-            return []
-        values_NM = values_of(sound, self.objectives)
-        best_M, worst_M = values_NM.min(axis=0), values_NM.max(axis=0)
-        size_M = np.where(worst_M != 0, np.abs(worst_M), 1.0)
-        margin_M = 0.1 * np.where(worst_M > best_M, worst_M - best_M, size_M)
-        return list(zip(best_M.tolist(), (worst_M + margin_M).tolist(), strict=True))
-
-    def _log_generation(self, reference: Sequence[tuple[float, float]], start: float) -> None:
-        front = pareto_front(list(self.evaluations.values()), self.objectives)
-        volume = 0.0
-        if len(front) and reference:
-            best, worst = np.array(reference).T
-            volume = hypervolume((front.values_NM - best) / (worst - best), [1.0] * len(self.objectives))
-        seconds = round(time.monotonic() - start, 3)
-        number = len(self.generations) + 1
-        entry = GenerationLog(number, len(self.evaluations), volume, len(front), seconds)
-        self.generations.append(entry)
-        if (entry.evaluations, entry.generation) > self._logged:
-            self.log.append(vars(entry))
-        logger.debug("generation %d: hypervolume %.4f, front of %d", number, volume, len(front))
-
-
-def _is_finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _to_json(evaluation: Evaluation) -> dict[str, Any]:
-    outcome = {"values": dict(evaluation.values)} if evaluation.failure is None else {"failure": evaluation.failure}
-    return {"architecture": evaluation.architecture.to_json(), **outcome, "seconds": evaluation.seconds}
+    def _store(self) -> None:
+        """Stores the state, unless one of a later generation lies there."""
+        generation = len(self.generations)
+        if generation <= self._stored:
+            return
+        SearchState(
+            order=[self._journal.position(architecture) for architecture in self.evaluations],
+            digest=self._digest.hexdigest(),
+            generation=generation,
+            stale=self._stale,
+            reference=self._log.reference,
+            strategy=self.strategy.state_dict(),
+        ).save(self.state_path, identity=self.identity)

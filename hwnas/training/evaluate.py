@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hwnas.spaces import Architecture, SuperNet
 from hwnas.training.data import ImageData, Part
 from hwnas.training.memory import in_fitting_batches, within_memory
-from hwnas.training.threads import suitable_threads
+from hwnas.training.threads import one_thread, suitable_threads
 
 __all__ = [
     "SubnetEvaluator",
@@ -142,7 +142,12 @@ class SubnetEvaluator:
         return network
 
     def errors(self, architectures: Sequence[Architecture]) -> list[float]:
-        """The share of the validation part that each sub-network classifies wrongly, from 0 to 1."""
+        """The share of the validation part that each sub-network classifies wrongly, from 0 to 1.
+
+        It depends on the sub-network alone, not on what was scored before it. On a CPU it is found with one thread: with
+        more, the last digits of the batch norms' statistics, and with them now and then the class of an image, would
+        depend on how many there are. Several sub-networks at once, in processes of their own, are faster anyway.
+        """
         data, device = self._data, self._device
-        with suitable_threads(data.input_shape):
+        with one_thread():
             return [1 - accuracy(self.subnet(one), data, self._validation, device=device) for one in architectures]

@@ -10,18 +10,22 @@ from typing import Final
 
 import torch
 
-__all__ = ["suitable_threads"]
+__all__ = ["one_thread", "suitable_threads"]
 
 TINY_PIXELS: Final = 256
 
 
 @contextlib.contextmanager
-def suitable_threads(input_shape: Sequence[int]) -> Iterator[None]:
-    """Within, torch uses one thread if an image of `input_shape` (C, H, W) has at most 256 pixels a channel."""
+def one_thread() -> Iterator[None]:
+    """Within, torch uses one thread; sums over several round otherwise, by how many they are."""
     before = torch.get_num_threads()
-    if input_shape[1] * input_shape[2] <= TINY_PIXELS:
-        torch.set_num_threads(1)
+    torch.set_num_threads(1)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def suitable_threads(input_shape: Sequence[int]) -> contextlib.AbstractContextManager[None]:
+    """Within, torch uses one thread if an image of `input_shape` (C, H, W) has at most 256 pixels a channel."""
+    return one_thread() if input_shape[1] * input_shape[2] <= TINY_PIXELS else contextlib.nullcontext()

@@ -30,6 +30,13 @@ def test_more_evaluations_may_be_asked_for_later(tmp_path: Path) -> None:
     assert open_run(tmp_path).settings.evaluations == 9
 
 
+def test_where_evaluations_run_is_no_part_of_what_they_are(tmp_path: Path) -> None:
+    folder_of(tmp_path).begin()
+    evaluated(tmp_path)
+    folder_of(tmp_path, workers=3).begin()
+    assert open_run(tmp_path).settings.workers == 3
+
+
 def evaluated(path: Path) -> None:
     (path / "evaluations.jsonl").write_text('{"schema_version": 1}\n{"values": {}}\n')
 

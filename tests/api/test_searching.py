@@ -1,5 +1,6 @@
 """The verbs `search` and `train`."""
 
+import importlib.util
 import json
 import logging
 import shutil
@@ -101,6 +102,25 @@ def test_the_same_seed_gives_the_same_front_and_another_does_not(finished: Path,
     search(output=tmp_path / "other", tables=tables, **{**SETTINGS, "seed": 1})
     assert values(tmp_path / "again") == values(finished)
     assert values(tmp_path / "other") != values(finished)
+
+
+def test_several_processes_give_the_same_front_and_go_on_for_each_other(
+    finished: Path, tables: Path, tmp_path: Path
+) -> None:
+    search(output=tmp_path / "run", tables=tables, **{**SETTINGS, "evaluations": 11, "workers": 2})
+    search(output=tmp_path / "run", tables=tables, **SETTINGS)
+    assert values(tmp_path / "run") == values(finished)
+    assert (tmp_path / "run" / "strategy_state.json").exists()
+
+
+@pytest.mark.parametrize("address", ["ray://nohost.invalid:1", "ray://127.0.0.1:1"])
+def test_a_cluster_that_does_not_answer_is_refused_before_anything_is_measured(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    with pytest.raises(SettingsError, match=f"workers = {address} must be .* nothing answers there"):
+        search(output=tmp_path / "run", tables=tmp_path / "t", **{**SETTINGS, "workers": address})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_other_settings_in_the_same_folder_are_refused(finished: Path, tables: Path) -> None:

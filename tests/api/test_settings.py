@@ -33,6 +33,7 @@ def test_settings_survive_the_way_through_toml(tmp_path: Path) -> None:
         "training": {"epochs": 3, "learning_rate": 1},
         "measurement": {"rounds": 7},
         "image_size": 64,
+        "workers": "ray://head:10001?workers=3",
     }
     settings = make_settings(given, where="test")
     path = tmp_path / "run.toml"
@@ -56,6 +57,12 @@ def test_an_unknown_key_names_the_nearest() -> None:
         {"evaluations": "many"},
         {"evaluations": 1.5},
         {"winners": 0},
+        {"workers": 0},
+        {"workers": -1},
+        {"workers": 2.0},
+        {"workers": True},
+        {"workers": "foo"},
+        {"workers": "ray://head"},
         {"space": 3},
         {"bounds": {"macs": "x"}},
         {"seed": -1},

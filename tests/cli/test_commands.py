@@ -24,6 +24,7 @@ COMMANDS = [
     *("devices", "spaces", "check-space", "profile", "adapt"),
     *("train", "search", "audit", "export", "verify", "report", "quickstart"),
 ]
+EXAMPLE = str(Path(commands.__file__).parents[1] / "api" / "quickstart.toml")
 TINY = """
 space_options = { width_mult = 0.1 }
 objectives = ["error", "macs"]
@@ -86,6 +87,8 @@ def test_the_example_is_a_run_toml(tmp_path: Path) -> None:
         (["profile", "local-cpu", "--seconds", "-1"], "measurement.seconds must be from 0"),
         (["search", "none.toml"], "does not exist"),
         (["search"], "must be given a run.toml"),
+        (["search", EXAMPLE, "--workers", "0"], "workers must be a number of processes from 1 up"),
+        (["search", EXAMPLE, "--workers", "foo"], "workers must be a number of processes from 1 up"),
         (["export", "."], "must hold a run.toml"),
         (["verify", "nowhere"], "it does not exist"),
         (["report", "nowhere"], "it does not exist"),

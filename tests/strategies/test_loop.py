@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,12 @@ from hwnas.files import JsonLines
 from hwnas.front import Candidate, Evaluation, ParetoFront
 from hwnas.objectives import Objective, macs, parameters
 from hwnas.spaces import Architecture, MobileNetV3
-from hwnas.strategies import NSGA2, SearchLoop, SearchStrategy
+from hwnas.strategies import SearchLoop, SearchStrategy
 from hwnas.testing import ToySpace
 from hwnas.testing.strategy_contract import Killed, toy_error
+from hwnas.workers import OneProcess
+
+from .toy_evolution import ToyEvolution
 
 SPACE = ToySpace()
 EVERYTHING = SPACE.everything()
@@ -37,6 +40,14 @@ class Listed(SearchStrategy):
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         self.told.append(list(evaluations))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rounds": len(self.told)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for _ in range(state["rounds"]):
+            self.told.append([])
+            next(self._rounds)
 
 
 class Judge:
@@ -74,7 +85,7 @@ def make_loop(
 ) -> SearchLoop:
     error = Objective("error", "fraction", judge or Judge())
     objectives = [error, macs(SPACE).bounded(bound)]
-    made = strategy or NSGA2(SPACE, objectives, rng=np.random.default_rng(seed), population_size=POPULATION)
+    made = strategy or ToyEvolution(SPACE, objectives, rng=np.random.default_rng(seed), batch=POPULATION)
     names = {"objectives": [one.to_json() for one in objectives], "seed": seed}
     return SearchLoop(
         SPACE,
@@ -111,7 +122,7 @@ def test_the_journal_holds_a_header_and_a_line_an_evaluation(tmp_path: Path) -> 
     for line, (architecture, evaluation) in zip(lines, loop.evaluations.items(), strict=True):
         assert line["architecture"] == architecture.to_json()
         assert line["values"] == evaluation.values
-        assert set(line) == {"architecture", "values", "seconds"}
+        assert set(line) - {"parent"} == {"architecture", "values", "seconds"}
 
 
 def test_values_are_those_of_the_objectives(tmp_path: Path) -> None:
@@ -496,7 +507,7 @@ def test_objectives_that_never_differ_have_a_hypervolume(tmp_path: Path, value: 
         Objective("same", "x", lambda architectures: [value for _ in architectures]),
         macs(SPACE),
     ]
-    strategy = NSGA2(SPACE, objectives, rng=np.random.default_rng(0), population_size=POPULATION)
+    strategy = ToyEvolution(SPACE, objectives, rng=np.random.default_rng(0), batch=POPULATION)
     logs = JsonLines(tmp_path / "log.jsonl")
     SearchLoop(SPACE, objectives, strategy, JsonLines(tmp_path / "journal.jsonl"), {}, logs).run(budget)
     volumes = [entry["hypervolume"] for entry in logs.read()]
@@ -508,7 +519,7 @@ def test_a_single_evaluation_of_a_large_network_has_a_hypervolume(tmp_path: Path
     """Its millions of MACs are the best and the worst at once."""
     space = MobileNetV3((1, 8, 8), 10, width_mult=0.25)
     objectives = [macs(space), parameters(space)]
-    strategy = NSGA2(space, objectives, rng=np.random.default_rng(0))
+    strategy = ToyEvolution(space, objectives, rng=np.random.default_rng(0))
     logs = JsonLines(tmp_path / "log.jsonl")
     SearchLoop(space, objectives, strategy, JsonLines(tmp_path / "journal.jsonl"), {}, logs).run(1)
     assert logs.read()[0]["hypervolume"] == pytest.approx(1.0)
@@ -585,7 +596,7 @@ def test_a_strategy_that_repeats_itself_for_ever_is_stopped(tmp_path: Path) -> N
 def test_the_whole_space_is_evaluated_and_no_more(tmp_path: Path) -> None:
     judge = Judge()
     objectives = [Objective("error", "fraction", judge), macs(SPACE)]
-    strategy = NSGA2(SPACE, objectives, rng=np.random.default_rng(0), population_size=100)
+    strategy = ToyEvolution(SPACE, objectives, rng=np.random.default_rng(0), batch=100)
     journal_file, logs = JsonLines(tmp_path / "journal.jsonl"), JsonLines(tmp_path / "log.jsonl")
     SearchLoop(SPACE, objectives, strategy, journal_file, {}, logs).run(10_000)
     assert sorted(one.choices for one in judge.calls) == sorted(one.choices for one in EVERYTHING)
@@ -623,3 +634,95 @@ def test_scores_are_looked_up_by_name_whatever_their_order(tmp_path: Path) -> No
     for architecture, evaluation in loop.evaluations.items():
         assert evaluation.values == {one.name: replace(one).evaluate([architecture])[0] for one in objectives}
         assert list(evaluation.values) == ["parameters", "error", "macs"]
+
+
+# cheap objectives with gaps, parents, and workers
+
+
+def test_what_a_cheap_objective_lacks_is_a_failure_and_nothing_expensive_is_run_for_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gap, judge = EVERYTHING[1], Judge()
+
+    def score(choices_NV: np.ndarray) -> np.ndarray:
+        return np.array([np.nan if tuple(row) == gap.choices else 1.0 for row in choices_NV.tolist()])
+
+    recorded = Objective("recorded", "ms", lambda architectures: [1.0 for _ in architectures], score=score)
+    objectives = [Objective("error", "fraction", judge), recorded]
+    strategy = Listed([EVERYTHING[:3]])
+    loop = SearchLoop(SPACE, objectives, strategy, JsonLines(tmp_path / "a.jsonl"), {}, JsonLines(tmp_path / "b.jsonl"))
+    front = loop.run(3)
+    assert judge.calls == [EVERYTHING[0], EVERYTHING[2]]
+    assert [one.failure for one in strategy.told[0]] == [None, "recorded is nan", None]
+    assert list(loop.evaluations) == EVERYTHING[:3]
+    assert gap not in {one.architecture for one in front}
+    assert caplog.messages == ["An evaluation failed: recorded is nan"]
+
+
+def test_cheap_objectives_alone_need_no_workers(tmp_path: Path) -> None:
+    objectives = [macs(SPACE), parameters(SPACE)]
+    journal_file, logs = JsonLines(tmp_path / "a.jsonl"), JsonLines(tmp_path / "b.jsonl")
+    loop = SearchLoop(SPACE, objectives, Listed([EVERYTHING]), journal_file, {}, logs, Backwards(objectives))
+    loop.run(len(EVERYTHING))
+    for architecture, evaluation in loop.evaluations.items():
+        assert evaluation.values == {one.name: one.evaluate([architecture])[0] for one in objectives}
+
+
+def test_a_parent_reaches_the_objective_and_the_journal(tmp_path: Path) -> None:
+    seen: list[tuple[Architecture, Architecture | None]] = []
+
+    def evaluate_child(architecture: Architecture, parent: Architecture | None) -> float:
+        seen.append((architecture, parent))
+        return 0.5
+
+    class Related(Listed):
+        def ask(self) -> list[Candidate]:
+            return [replace(one, parent=EVERYTHING[0]) if number else one for number, one in enumerate(super().ask())]
+
+    objectives = [Objective("error", "fraction", Judge(), evaluate_child=evaluate_child)]
+    for budget in (3, 4):
+        journal_file, logs = JsonLines(tmp_path / "evaluations.jsonl"), JsonLines(tmp_path / "b.jsonl")
+        strategy = Related([EVERYTHING[1:5]])
+        loop = SearchLoop(SPACE, objectives, strategy, journal_file, {}, logs)
+        loop.run(budget)
+    assert seen == [(EVERYTHING[1], None), *((one, EVERYTHING[0]) for one in EVERYTHING[2:5])]
+    assert [line.get("parent") for line in journal(tmp_path)[1:]] == [None, *[list(EVERYTHING[0].choices)] * 3]
+    assert [one.candidate.parent for one in strategy.told[0]] == [None, *[EVERYTHING[0]] * 3]
+
+
+class Backwards(OneProcess):
+    """Workers that evaluate the last candidate first, and may die after some."""
+
+    def __init__(self, objectives: Sequence[Objective], *, dies_after: int = 1000) -> None:
+        super().__init__(objectives)
+        self._left = dies_after
+
+    def evaluate(self, candidates: Sequence[Candidate]) -> Iterator[tuple[int, Evaluation]]:
+        assert not all(one.cost == "cheap" for one in self._objectives)
+        for index, evaluation in super().evaluate(candidates[::-1]):
+            if self._left == 0:
+                raise Killed
+            self._left -= 1
+            yield len(candidates) - 1 - index, evaluation
+
+
+@pytest.mark.parametrize("dies_after", [0, 1, 7, 10, 23])
+def test_evaluations_are_in_the_order_of_asking_whatever_the_order_they_come_in(
+    tmp_path: Path, dies_after: int
+) -> None:
+    straight = make_loop(tmp_path / "straight")
+    expected = straight.run(BUDGET)
+    for dies in (dies_after, 1000):
+        loop = make_loop(tmp_path / "mixed")
+        workers = Backwards(loop.objectives[:1], dies_after=dies)
+        loop = replace(loop, workers=workers)
+        if dies == dies_after:
+            with pytest.raises(Killed):
+                loop.run(BUDGET)
+            assert len(journal(tmp_path / "mixed")) == 1 + dies
+    found = loop.run(BUDGET)
+    assert summary(found) == summary(expected)
+    assert list(loop.evaluations) == list(straight.evaluations)
+    kept = [line["architecture"] for line in journal(tmp_path / "mixed")[1:]]
+    assert kept[0] == list(straight.evaluations)[POPULATION - 1].to_json()
+    assert log(tmp_path / "mixed") == log(tmp_path / "straight")

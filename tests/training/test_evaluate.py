@@ -7,9 +7,19 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import TensorDataset
 
 from hwnas.spaces import MobileNetV3
-from hwnas.training import ImageData, Part, SubnetEvaluator, accuracy, evaluate, predict_logits, recalibrate_batch_norm
+from hwnas.training import (
+    ImageData,
+    Part,
+    SubnetEvaluator,
+    accuracy,
+    evaluate,
+    predict_logits,
+    recalibrate_batch_norm,
+    split_dataset,
+)
 from hwnas.training.evaluate import calibration_batches, evaluation_batch_size
 
 
@@ -153,3 +163,34 @@ def test_logits_do_not_depend_on_how_images_are_batched(
     whole = predict_logits(network, data, data.validation)
     monkeypatch.setattr(evaluate, "CPU_PIXELS", 16 * 64)
     torch.testing.assert_close(predict_logits(network, data, data.validation), whole)
+
+
+def test_an_error_depends_neither_on_threads_nor_on_what_was_scored_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The logits are the same to the last bit: batch norms of more pixels than a tiny image has round by threads."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (90, 3, 32, 32), generator=generator, dtype=torch.uint8)
+    data = split_dataset(TensorDataset(images, torch.arange(90) % 10), seed=0)
+    space = MobileNetV3((3, 32, 32), 10, width_mult=0.1)
+    torch.manual_seed(0)
+    evaluator = SubnetEvaluator(space.supernet(), data, calibration_images=48)
+    seen: list[torch.Tensor] = []
+
+    def noted(network: nn.Module, data: ImageData, part: Part, *, device: str) -> float:
+        seen.append(predict_logits(network, data, part, device=device))
+        return accuracy(network, data, part, device=device)
+
+    monkeypatch.setattr(evaluate, "accuracy", noted)
+    rng = np.random.default_rng(0)
+    pair = [space.sample(rng), space.sample(rng)]
+    before = torch.get_num_threads()
+    try:
+        for threads, order in ((1, pair), (3, pair), (4, pair[::-1])):
+            torch.set_num_threads(threads)
+            evaluator.errors(order)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    first, second = seen[:2]
+    assert not torch.equal(first, second)
+    assert all(torch.equal(first, other) for other in (seen[2], seen[5]))
+    assert all(torch.equal(second, other) for other in (seen[3], seen[4]))
