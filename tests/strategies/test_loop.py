@@ -183,7 +183,7 @@ def test_progress_is_told(tmp_path: Path) -> None:
 
 def test_the_front_is_that_of_all_evaluations_within_bounds(tmp_path: Path) -> None:
     bound = float(np.median(macs(SPACE).evaluate(EVERYTHING)))
-    unaware = NSGA2(SPACE, [toy_error(SPACE), macs(SPACE)], rng=np.random.default_rng(0), population_size=POPULATION)
+    unaware = ToyEvolution(SPACE, [toy_error(SPACE), macs(SPACE)], rng=np.random.default_rng(0))
     loop = make_loop(tmp_path, bound=bound, strategy=unaware)
     front = loop.run(BUDGET)
     within = [one for one in loop.evaluations.values() if one.values["macs"] <= bound]
