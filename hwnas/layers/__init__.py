@@ -2,6 +2,7 @@
 
 from hwnas.layers.bottleneck import Bottleneck, LinearClassifier, MaxPool, ResidualConv
 from hwnas.layers.choice import Choice
+from hwnas.layers.conv_block import ConvBlock, ElasticConvBlock, SeparableConv
 from hwnas.layers.elastic import (
     Elastic,
     ElasticClassifier,
@@ -15,6 +16,7 @@ from hwnas.layers.elastic_bottleneck import ElasticBottleneck, ElasticLinearClas
 from hwnas.layers.elastic_transformer import ElasticPatchEmbed, ElasticTransformerBlock, ElasticTransformerHead
 from hwnas.layers.grouped_mbconv import GroupedMBConv
 from hwnas.layers.mbconv import ACTIVATIONS, Classifier, ConvBNAct, MBConv, SqueezeExcite
+from hwnas.layers.morphisms import make_identity, morph, settle_batch_norms
 from hwnas.layers.norm import BatchNorm2d, synchronize
 from hwnas.layers.pooled_classifier import PooledClassifier
 from hwnas.layers.resize import Resize
@@ -27,10 +29,12 @@ __all__ = [
     "Choice",
     "Classifier",
     "ConvBNAct",
+    "ConvBlock",
     "Elastic",
     "ElasticBottleneck",
     "ElasticClassifier",
     "ElasticConvBNAct",
+    "ElasticConvBlock",
     "ElasticInput",
     "ElasticLinearClassifier",
     "ElasticMBConv",
@@ -47,10 +51,14 @@ __all__ = [
     "PooledClassifier",
     "ResidualConv",
     "Resize",
+    "SeparableConv",
     "Sortable",
     "SqueezeExcite",
     "TransformerBlock",
     "TransformerHead",
+    "make_identity",
+    "morph",
     "set_drop_path",
+    "settle_batch_norms",
     "synchronize",
 ]
