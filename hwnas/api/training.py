@@ -1,7 +1,6 @@
 """The verb `train`: the supernet of a run, or one architecture by itself."""
 
 import contextlib
-import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -53,8 +52,6 @@ __all__ = [
 ]
 
 SCHEMA_VERSION: Final = 1
-MAX_NAME: Final = 100
-"""Characters of choices in a file's name: systems allow 255 bytes."""
 
 
 def train(
@@ -245,11 +242,8 @@ class AloneSettings:
         return cls(known[start], epochs, distillation)
 
     def name(self, architecture: Architecture) -> str:
-        """What the files of such a training of `architecture` are called; a digest stands for very many choices."""
-        choices = "-".join(map(str, architecture.choices))
-        if len(choices) > MAX_NAME:
-            choices = hashlib.sha256(choices.encode()).hexdigest()[:16]
-        return f"{choices}-{self.start}-{self.epochs}-{self.distillation:g}"
+        """What the files of such a training of `architecture` are called."""
+        return f"{architecture.slug}-{self.start}-{self.epochs}-{self.distillation:g}"
 
 
 def train_alone(

@@ -9,12 +9,16 @@ from hwnas.errors import SettingsError
 from hwnas.objectives import Objective
 from hwnas.plugins import check_options, find_member
 from hwnas.spaces import SearchSpace
+from hwnas.strategies.lemonade import LEMONADE
 from hwnas.strategies.loop import EVALUATIONS_SCHEMA, GenerationLog, SearchLoop
+from hwnas.strategies.nash import NASH
 from hwnas.strategies.nsga2 import NSGA2
 from hwnas.strategies.search_strategy import SearchStrategy
 
 __all__ = [
     "EVALUATIONS_SCHEMA",
+    "LEMONADE",
+    "NASH",
     "NSGA2",
     "STRATEGIES",
     "GenerationLog",
@@ -25,6 +29,8 @@ __all__ = [
 ]
 
 STRATEGIES: Final[dict[str, type[SearchStrategy]]] = {
+    "lemonade": LEMONADE,
+    "nash": NASH,
     "nsga2": NSGA2,
 }
 """The built-in strategies by name. Plug-ins add theirs through the entry-point group "hwnas.strategies"."""

@@ -143,7 +143,7 @@ class SearchLoop:
         try:
             for objective in self.objectives:
                 if objective.name not in values:
-                    values[objective.name] = float(objective.evaluate([candidate.architecture])[0])
+                    values[objective.name] = _evaluated(objective, candidate)
             wrong = [name for name, value in values.items() if not np.isfinite(value)]
             failure = f"{wrong[0]} is {values[wrong[0]]}" if wrong else None
         except (RuntimeError, ValueError, FloatingPointError, HwnasError) as error:
@@ -218,6 +218,12 @@ class SearchLoop:
         if (entry.evaluations, entry.generation) > self._logged:
             self.log.append(vars(entry))
         logger.debug("generation %d: hypervolume %.4f, front of %d", number, volume, len(front))
+
+
+def _evaluated(objective: Objective, candidate: Candidate) -> float:
+    if objective.evaluate_child is not None:
+        return float(objective.evaluate_child(candidate.architecture, candidate.parent))
+    return float(objective.evaluate([candidate.architecture])[0])
 
 
 def _is_finite(value: object) -> bool:

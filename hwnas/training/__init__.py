@@ -5,6 +5,7 @@ from hwnas.training.data import ImageData, Part, split_dataset
 from hwnas.training.distributed import is_first_process, launched, own_device
 from hwnas.training.engine import Training
 from hwnas.training.evaluate import SubnetEvaluator, accuracy, predict_logits, recalibrate_batch_norm
+from hwnas.training.inheritance import NetworkEvaluator
 from hwnas.training.methods import METHODS, TrainingMethod, find_method, make_method, weighs_latency
 from hwnas.training.network import train_network
 from hwnas.training.settings import TrainingSettings
@@ -15,6 +16,7 @@ __all__ = [
     "DATASETS",
     "METHODS",
     "ImageData",
+    "NetworkEvaluator",
     "Part",
     "SubnetEvaluator",
     "Training",
