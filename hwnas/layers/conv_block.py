@@ -105,7 +105,8 @@ class ElasticConvBlock(nn.Module):
         self.kinds = nn.ModuleDict(
             {
                 kind: _SharedConvBlock(
-                    in_channels, ConvBlock(in_channels, out_channels, convolution=kind, stride=stride, shortcut=shortcut)
+                    in_channels,
+                    ConvBlock(in_channels, out_channels, convolution=kind, stride=stride, shortcut=shortcut),
                 )
                 for kind in kinds
             }

@@ -89,7 +89,7 @@ def settle_batch_norms(network: nn.Module, x_BCHW: Tensor) -> None:
             return
         var_C, mean_C = torch.var_mean(inputs[0], (0, 2, 3))
         scale_C = layer.weight * torch.rsqrt(layer.running_var + layer.eps)
-        layer.bias += scale_C * (mean_C - layer.running_mean)
+        layer.bias.add_(scale_C * (mean_C - layer.running_mean))
         layer.weight.copy_(scale_C * torch.sqrt(var_C + layer.eps))
         layer.running_mean.copy_(mean_C)
         layer.running_var.copy_(var_C)
@@ -251,9 +251,7 @@ def _convolution(layer: nn.Module, source: nn.Module, in_C: Carried, out_C: Carr
             _affine(layer, source, in_C, out_C)
 
 
-def _affine(
-    layer: nn.Conv2d | nn.Linear, source: nn.Conv2d | nn.Linear, in_C: Carried, out_C: Carried
-) -> None:
+def _affine(layer: nn.Conv2d | nn.Linear, source: nn.Conv2d | nn.Linear, in_C: Carried, out_C: Carried) -> None:
     _matrix(layer.weight, source.weight, in_C, out_C)
     if layer.bias is not None and source.bias is not None:
         _per_channel(layer.bias, source.bias, out_C)

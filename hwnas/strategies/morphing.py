@@ -8,7 +8,7 @@ Suffixes: N architectures, V variables.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,9 @@ from hwnas.spaces import IntArray, SearchSpace
 from hwnas.strategies.history import History
 
 __all__ = ["Steps", "candidates_from", "require_count", "small_choices", "within_cheap_bounds"]
+
+MOST_GROWN: Final = 0.5
+"""How far the options of the largest of the first networks are from the smallest, on average and as a share."""
 
 
 class Steps:
@@ -47,7 +50,7 @@ class Steps:
 
 
 def small_choices(
-    space: SearchSpace, objectives: Sequence[Objective], count: int, *, rng: np.random.Generator, rate: float = 0.25
+    space: SearchSpace, objectives: Sequence[Objective], count: int, *, rng: np.random.Generator
 ) -> IntArray:
     """Canonical choices of up to `count` networks to begin with, (n, V), each once, from which the others are grown.
 
@@ -56,13 +59,13 @@ def small_choices(
     Raises:
         InfeasibleError: none was found that meets the bounds.
     """
-    size = (4 * count, len(space.variables))
-    rest_NV = rng.binomial(space.num_options_V - 1, rng.random(size[0])[:, None] * rate * 2, size=size)
+    chances_N = MOST_GROWN * rng.random(4 * count)  # some repeat others, or exceed a bound
+    rest_NV = rng.binomial(space.num_options_V - 1, chances_N[:, None])
     smallest_1V = np.array([space.smallest().choices], dtype=np.int64)
-    first_NV = smallest_1V
+    found = [smallest_1V, space.canonicalize(rest_NV)]
     if any(one.bound is not None for one in objectives):
-        first_NV = check_feasible(space, objectives, rng=rng, starts=max(2, count // 2))
-    choices_NV = np.concatenate([first_NV, smallest_1V, space.canonicalize(rest_NV)])
+        found.insert(0, check_feasible(space, objectives, rng=rng, starts=max(2, count // 2)))
+    choices_NV = np.concatenate(found)
     choices_NV = choices_NV[within_cheap_bounds(space, objectives, choices_NV)]
     _, first_N = np.unique(choices_NV, axis=0, return_index=True)
     return choices_NV[np.sort(first_N)[:count]]
@@ -86,11 +89,11 @@ def candidates_from(
     """Candidates with these choices and parents, the latter as rows of `history`; without one whose evaluation failed."""
     if not children:
         return []
-    sound_N = np.isfinite(history.values_NM).all(axis=1)
+    failed = set(np.flatnonzero(np.isnan(history.values_NM).any(axis=1)).tolist())
     made = space.architectures(np.array(children, dtype=np.int64))
     known = space.architectures(history.choices_NV[list(parents)])
     return [
-        Candidate(child, parent if sound_N[row] else None)
+        Candidate(child, None if row in failed else parent)
         for child, parent, row in zip(made, known, parents, strict=True)
     ]
 

@@ -49,7 +49,7 @@ class NASH(SearchStrategy):
         objectives: Sequence[Objective],
         *,
         rng: np.random.Generator,
-        children: int = 8,
+        children: int = 4,
     ) -> None:
         self._space = space
         self._objectives = tuple(objectives)
