@@ -148,7 +148,10 @@ def main() -> None:
         "dominated": {},
     }
     ways: dict[str, Callable[[Path], dict[str, Any]]] = {
-        **{f"random, {epochs} epochs": lambda place, n=epochs: contest.random(n, place) for epochs in given.random_epochs},
+        **{
+            f"random, {epochs} epochs": lambda place, n=epochs: contest.random(n, place)
+            for epochs in given.random_epochs
+        },
         **{name: lambda place, name=name: contest.grown(name, place) for name in given.strategies},
     }
     for name, run in ways.items():
@@ -160,7 +163,9 @@ def main() -> None:
             fronts = [document["found"][name]["front"] for name in (ours, theirs)]
             shares = {part: share_dominated(*fronts, names=[part, given.cost]) for part in ("error", "test_error")}
             document["dominated"][f"{theirs} by {ours}"] = shares
-            print(f"{theirs}: {shares['error']:.0%} of its front dominated by {ours} ({shares['test_error']:.0%} on test)")
+            print(
+                f"{theirs}: {shares['error']:.0%} of its front dominated by {ours} ({shares['test_error']:.0%} on test)"
+            )
     if given.json:
         given.json.write_text(json.dumps(document, indent=1) + "\n")
 
@@ -168,8 +173,7 @@ def main() -> None:
 def show(name: str, found: dict[str, Any], cost: str) -> None:
     """A front as lines of text."""
     print(
-        f"{name}: {found['evaluations']} networks in {found['seconds']:.0f} s, "
-        f"hypervolume {found['hypervolume']:.4f}",
+        f"{name}: {found['evaluations']} networks in {found['seconds']:.0f} s, hypervolume {found['hypervolume']:.4f}",
         flush=True,
     )
     for member in found["front"]:
