@@ -14,6 +14,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -132,13 +133,13 @@ def share_dominated(ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str, A
     def values(front: Sequence[dict[str, Any]]) -> npt.NDArray[np.float64]:
         return np.array([[member[name] for name in names] for member in front])
 
-    beaten_N = (values(ours)[None] <= values(theirs)[:, None]).all(axis=2).any(axis=1)
-    return float(beaten_N.mean())
+    beaten_NP = np.all(values(ours)[None] <= values(theirs)[:, None], axis=2)
+    return float(np.mean(np.any(beaten_NP, axis=1)))
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Searches, compares, prints, and writes JSON."""
-    given = parse()
+    given = parse(arguments)
     torch.set_num_threads(1)
     contest = Contest(given, load_data("digits"))
     document: dict[str, Any] = {
@@ -148,12 +149,9 @@ def main() -> None:
         "dominated": {},
     }
     ways: dict[str, Callable[[Path], dict[str, Any]]] = {
-        **{
-            f"random, {epochs} epochs": lambda place, n=epochs: contest.random(n, place)
-            for epochs in given.random_epochs
-        },
-        **{name: lambda place, name=name: contest.grown(name, place) for name in given.strategies},
+        f"random, {epochs} epochs": partial(contest.random, epochs) for epochs in given.random_epochs
     }
+    ways |= {name: partial(contest.grown, name) for name in given.strategies}
     for name, run in ways.items():
         with tempfile.TemporaryDirectory() as folder:
             document["found"][name] = run(Path(folder))
@@ -181,7 +179,7 @@ def show(name: str, found: dict[str, Any], cost: str) -> None:
         print(f"  {member[cost]:>11,.0f} {cost}: {errors}: {member['architecture']}", flush=True)
 
 
-def parse() -> argparse.Namespace:
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=150.0, help="of the processor, for each way of searching")
@@ -193,7 +191,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--learning-rate", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

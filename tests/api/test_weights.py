@@ -89,7 +89,7 @@ def test_one_architecture_is_trained_on_from_there(searched: Path, tmp_path: Pat
     shutil.copytree(searched, folder)
     trained = json.loads((train(folder, architecture="front:1", epochs=1) / "result.json").read_text())
     assert (trained["start"], trained["epochs"]) == ("inherited", 1)
-    with pytest.raises(StoredFileError, match="must hold the network of w0.25 d"):
+    with pytest.raises(StoredFileError, match=r"must hold the network of w0\.25 d"):
         train(folder, architecture="largest", epochs=1)
 
 

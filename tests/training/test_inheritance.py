@@ -116,7 +116,7 @@ def test_a_step_that_keeps_no_function_is_recalibrated(evaluate, data) -> None:
 def test_a_parent_that_was_not_trained_here_is_an_error(evaluate, change: str) -> None:
     if change == "other settings":
         evaluate(epochs=1).error(PARENT)
-    with pytest.raises(StoredFileError, match="must hold the network of w0.25 s"):
+    with pytest.raises(StoredFileError, match=r"must hold the network of w0\.25 s"):
         evaluate().error(WIDER, PARENT)
 
 
