@@ -239,8 +239,9 @@ class ChainSpace(SearchSpace):
 
     def inherit(self, network: nn.Module, parent: Architecture, child: Architecture) -> nn.Module:
         """See SearchSpace.inherit: layers of the same slot take over each other's weights, others begin as the identity."""
-        slots = [index for index, _ in self.chain.running(parent)]
-        sources = dict(zip(slots, self._layers(network, parent), strict=True))
+        old = [(index, self.build_operator(operator)) for index, operator in self.chain.running(parent)]
+        self.assemble(layer for _, layer in old).load_state_dict(network.state_dict())
+        sources = dict(old)
         layers, carried_C = [], None
         for index, operator in self.chain.running(child):
             layer = self.build_operator(operator)

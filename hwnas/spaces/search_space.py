@@ -184,30 +184,23 @@ class SearchSpace(ABC):
         """A new plain network with random weights, (B, C, H, W) -> (B, num_classes)."""
         return self.assemble(self.build_operator(operator) for operator in self.operators(architecture))
 
-    def inherit(self, network: nn.Module, parent: Architecture, child: Architecture) -> nn.Module:
+    def inherit(self, network: nn.Module, parent: Architecture, child: Architecture) -> nn.Module:  # noqa: ARG002  of use to others
         """A new network of `child` that starts from what the network of a similar architecture has learnt.
 
-        Here operators in the same position take over each other's weights, see `hwnas.layers.morph`; others are new.
+        Here each weight takes over what it shares with the one of its name in `network`, see `hwnas.layers.morph`.
 
         Args:
             network: of `parent`, made by `build`; it stays as it is.
             parent: whose network it is.
             child: whose network is wanted.
         """
-        layers = [self.build_operator(operator) for operator in self.operators(child)]
-        for layer, source in zip(layers, self._layers(network, parent), strict=False):
-            morph(layer, source)
-        return self.assemble(layers)
+        inherited = self.build(child)
+        morph(inherited, network)
+        return inherited
 
     def keeps_function(self, parent: Architecture, child: Architecture) -> bool:  # noqa: ARG002  here none is known to
         """Whether `inherit` gives `child` the very function of `parent` in evaluation: a network morphism."""
         return False
-
-    def _layers(self, network: nn.Module, architecture: Architecture) -> list[nn.Module]:
-        """A copy of the layers of a network that `build` made, in the order of the operators."""
-        layers = [self.build_operator(operator) for operator in self.operators(architecture)]
-        self.assemble(layers).load_state_dict(network.state_dict())
-        return layers
 
     @staticmethod
     def assemble(modules: Iterable[nn.Module]) -> nn.Module:
