@@ -38,6 +38,7 @@ class NASH(SearchStrategy):
         objectives: to minimise, within their bounds.
         rng: of everything random.
         children: of the best, evaluated in a step.
+        morphisms: the most steps between a child and its parent, whose number is drawn for each child.
 
     Raises:
         SettingsError: a hyperparameter out of range.
@@ -50,11 +51,13 @@ class NASH(SearchStrategy):
         *,
         rng: np.random.Generator,
         children: int = 4,
+        morphisms: int = 3,
     ) -> None:
         self._space = space
         self._objectives = tuple(objectives)
         self._rng = rng
         self._children = require_count("children of nash", children)
+        self._morphisms = require_count("morphisms of nash", morphisms)
         self._history = History(objectives)
 
     def ask(self) -> list[Candidate]:
@@ -91,9 +94,17 @@ class NASH(SearchStrategy):
 
     def _draw(self, steps: Steps) -> list[tuple[int, ...]]:
         """Up to so many different children, those within the bounds of the cheap objectives first."""
-        drawn = list(dict.fromkeys(steps.draw(self._rng) for _ in range(4 * self._children)))
+        drawn = list(dict.fromkeys(self._child(steps) for _ in range(4 * self._children)))
         within_N = within_cheap_bounds(self._space, self._objectives, np.array(drawn, dtype=np.int64))
         return [child for child, within in zip(drawn, within_N, strict=True) if within][: self._children]
+
+    def _child(self, steps: Steps) -> tuple[int, ...]:
+        """The choices of a child that was not told, some steps away."""
+        child = steps.draw(self._rng)
+        for _ in range(self._rng.integers(self._morphisms)):
+            further = Steps(self._space, np.array(child), self._history)
+            child = further.draw(self._rng) if len(further) else child
+        return child
 
 
 def scalarized(values_NM: FloatArray, weights_M: FloatArray) -> FloatArray:

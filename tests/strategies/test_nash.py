@@ -29,7 +29,7 @@ class TestNASH(StrategyContract):
 def test_it_climbs_from_one_network() -> None:
     """With one objective each parent is the best of all that were told before."""
     objectives = [toy_error(SPACE)]
-    first, *steps = converse(NASH(SPACE, objectives, rng=np.random.default_rng(0)), objectives, rounds=8)
+    first, *steps = converse(NASH(SPACE, objectives, rng=np.random.default_rng(0), morphisms=1), objectives, rounds=8)
     assert [one.architecture for one in first] == [SPACE.smallest()]
     told = [first[0].architecture]
     for asked in steps:
@@ -70,6 +70,15 @@ def test_its_state_is_json_and_goes_on() -> None:
     converse(strategy, objectives, rounds=3)
     other.load_state_dict(json.loads(json.dumps(strategy.state_dict())))
     assert converse(other, objectives, rounds=3) == converse(strategy, objectives, rounds=3)
+
+
+def test_children_are_up_to_so_many_steps_away() -> None:
+    objectives = [toy_error(SPACE)]
+    rounds = converse(NASH(SPACE, objectives, rng=np.random.default_rng(0)), objectives, rounds=10)
+    children = [one for asked in rounds[1:] for one in asked]
+    apart = {int(np.not_equal(one.architecture.choices, one.parent.choices).sum()) for one in children}
+    assert apart >= {1, 2, 3}  # more where blocks of a stage that is made shorter are reset
+    assert len({one.architecture for one in children}) == len(children)
 
 
 def test_a_hyperparameter_out_of_range_is_refused() -> None:
