@@ -31,6 +31,8 @@ SEARCHED_BY = (
     "strategy_options",
     "calibration_images",
     "validation_images",
+    "weights",
+    "network_epochs",
     "batch_size",
     "precision",
 )
@@ -67,6 +69,7 @@ class RunFolder:
     preferred: Path = field(init=False)
     report: Path = field(init=False)
     audit: Path = field(init=False)
+    networks: Path = field(init=False)
 
     def __post_init__(self) -> None:
         if self.given_space is not None:
@@ -83,6 +86,7 @@ class RunFolder:
         self.preferred = self.path / "preferred.json"
         self.report = self.path / "report.html"
         self.audit = self.path / "audit.json"
+        self.networks = self.path / "networks"
 
     @cached_property
     def data(self) -> ImageData:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from hwnas import objectives as makers
 from hwnas.api.foretelling import assess_predictor
 from hwnas.api.run_folder import FROM_PYTHON, DataSource, RunFolder, as_image_data, require_one_process
 from hwnas.api.scoring import Leniency, check_quality, latency_table, make_objectives
-from hwnas.api.settings import RunSettings, Start, make_settings
-from hwnas.api.training import check_training, evaluator_of, supernet_of
+from hwnas.api.settings import RunSettings, Start, Weights, make_settings
+from hwnas.api.training import check_training, evaluator_of, network_evaluator_of, supernet_of
 from hwnas.checks import require_fitting_shapes
 from hwnas.devices import MeasurementPlan, find_runtime, load_device
 from hwnas.errors import HwnasError, InfeasibleError, RunError, SettingsError
@@ -43,6 +44,8 @@ def search(
     strategy_options: Mapping[str, int | float] | None = None,
     evaluations: int = 400,
     workers: int | str = 1,
+    weights: Weights = "shared",
+    network_epochs: int = 5,
     calibration_images: int = 256,
     validation_images: int | None = None,
     winners: int = 5,
@@ -77,18 +80,21 @@ def search(
         workers: where they are evaluated: so many processes of this machine, "ray" for the Ray cluster that it belongs to
             (or else one of its own), or "ray://HOST:PORT"; a cluster has as many workers as CPUs, or as "?workers=N" says.
             The front does not depend on it.
+        weights: of evaluated networks: "shared", those of one trained supernet; "inherited", each network is trained by
+            itself, from its parent's weights where the strategy made it from one; "scratch", each from random weights.
+        network_epochs: epochs that each network is trained for where the weights are not shared.
         calibration_images: images for the batch norms of each evaluated sub-network.
         validation_images: images of the validation part that each is scored on; None: all.
         winners: how many of the front `export` takes.
         finetune_epochs: epochs that `export` trains each of them for.
-        winner_start: the weights that it starts from: "inherited" from the supernet, or "scratch".
+        winner_start: the weights that it starts from: "inherited" from the search, or "scratch".
         distillation: the weight of the largest sub-network's predictions in that training, from 0 to 1.
         batch_size: images in one inference, for the latency.
         precision: of the models whose latency counts: "fp32", "fp16" or "int8".
         calibration_networks: whole networks that calibrate and prove each latency table.
         tables: the folder of latency tables.
         seed: of everything random: the same seed, tables and machine give the same front.
-        training: of the supernet: TrainingSettings, or some of its fields.
+        training: of the supernet, or of each network: TrainingSettings, or some of its fields.
         measurement: MeasurementPlan, or some of its fields.
         force: whether to search by a latency table whose quality is too low.
         accept_stale: whether to search by a latency table that was measured in another environment.
@@ -117,6 +123,8 @@ def search(
         "strategy_options": dict(strategy_options or {}),
         "evaluations": evaluations,
         "workers": workers,
+        "weights": weights,
+        "network_epochs": network_epochs,
         "calibration_images": calibration_images,
         "validation_images": validation_images,
         "winners": winners,
@@ -233,16 +241,22 @@ def _nothing_found(run: RunFolder, evaluations: Sequence[Evaluation]) -> HwnasEr
 
 
 def _with_error(run: RunFolder, objectives: Sequence[Objective], on_progress: OnProgress) -> list[Objective]:
-    """The objectives with an "error" that asks the trained supernet."""
-    supernet = supernet_of(run, objectives, on_progress=on_progress)
-    ready = makers.error(evaluator_of(run, supernet).errors)
+    """The objectives with an "error" that asks the trained supernet, or trains each network."""
+    if run.settings.weights == "shared":
+        supernet = supernet_of(run, objectives, on_progress=on_progress)
+        ready = makers.error(evaluator_of(run, supernet).errors)
+    else:
+        evaluator = network_evaluator_of(run)
+        ready = replace(makers.error(evaluator.errors), evaluate_child=evaluator.error)
     return [ready.bounded(one.bound) if one.name == ready.name else one for one in objectives]
 
 
 def _identity(run: RunFolder, objectives: Sequence[Objective]) -> dict[str, Any]:
     """What evaluations must be of to be gone on with."""
     settings: RunSettings = run.settings
+    alone = {"weights": settings.weights, "network_epochs": settings.network_epochs}
     return {
+        **({} if settings.weights == "shared" else alone),
         **run.space.identity(),
         "data": settings.data,
         "data_digest": run.data.digest,

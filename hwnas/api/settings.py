@@ -15,10 +15,11 @@ from hwnas.objectives import OBJECTIVE_KINDS
 from hwnas.training import TrainingSettings
 from hwnas.workers import parse_workers
 
-__all__ = ["RunSettings", "Start", "read_settings", "settings_to_toml"]
+__all__ = ["RunSettings", "Start", "Weights", "read_settings", "settings_to_toml"]
 
 Number = int | float
 Start = Literal["inherited", "scratch"]
+Weights = Literal["shared", "inherited", "scratch"]
 SECTIONS = {"training": TrainingSettings, "measurement": MeasurementPlan}
 
 
@@ -37,18 +38,22 @@ class RunSettings(BaseModel):
         strategy_options: its hyperparameters.
         evaluations: distinct architectures to evaluate.
         workers: where: processes of this machine, "ray" or "ray://HOST:PORT"; no result follows from it.
+        weights: of evaluated networks: "shared", the supernet's; "inherited", each trained by itself, from its parent's
+            where the strategy made it from one; "scratch", each trained by itself.
+        network_epochs: of each network that is trained by itself in the search.
         calibration_images: images for the batch norms of each evaluated sub-network.
         validation_images: images of the validation part that each is scored on; None: all.
         winners: how many of the front to export.
         finetune_epochs: of each winner.
-        winner_start: the weights that a winner's training starts from: "inherited" from the supernet, or "scratch".
+        winner_start: the weights that a winner's training starts from: "inherited" from the search (the supernet's, or
+            its own where it was trained by itself), or "scratch".
         distillation: the weight of the largest sub-network's predictions in a winner's training.
         batch_size: images in one inference, for the latency.
         precision: of the models.
         calibration_networks: whole networks that calibrate and prove each latency table.
         tables: the folder of latency tables.
         seed: of everything random.
-        training: of the supernet: the fields of TrainingSettings.
+        training: of the supernet, or of each network: the fields of TrainingSettings.
         measurement: the fields of MeasurementPlan.
     """
 
@@ -65,6 +70,8 @@ class RunSettings(BaseModel):
     strategy_options: dict[str, Number] = {}
     evaluations: Annotated[int, Field(ge=1)] = 400
     workers: int | str = 1
+    weights: Weights = "shared"
+    network_epochs: Annotated[int, Field(ge=1)] = 5
     calibration_images: Annotated[int, Field(ge=2)] = 256
     validation_images: Annotated[int, Field(ge=2)] | None = None
     winners: Annotated[int, Field(ge=1)] = 5
@@ -107,6 +114,12 @@ def make_settings(given: dict[str, Any], *, where: str) -> RunSettings:
     if len(set(settings.objectives)) < len(settings.objectives):
         twice = next(name for name in settings.objectives if settings.objectives.count(name) > 1)
         raise SettingsError(f"{where}: objectives", "must each stand once", came=f"{twice!r} stands twice")
+    if settings.weights != "shared" and settings.distillation > 0:
+        raise SettingsError(
+            f"{where}: distillation",
+            'must be 0 unless weights = "shared", whose largest sub-network is the teacher',
+            came=f"{settings.distillation} came",
+        )
     for name, bound in settings.bounds.items():
         if name not in settings.objectives:
             raise UnknownNameError("bounded objective", name, settings.objectives, where=f"{where}: bounds")

@@ -1,7 +1,6 @@
 """The verb `train`: the supernet of a run, or one architecture by itself."""
 
 import contextlib
-import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,10 +23,12 @@ from hwnas.progress import OnProgress, silent
 from hwnas.spaces import Architecture, SearchSpace, SuperNet
 from hwnas.training import (
     ImageData,
+    NetworkEvaluator,
     Part,
     SubnetEvaluator,
     TrainingMethod,
     accuracy,
+    check_network_training,
     check_trainable,
     is_first_process,
     launched,
@@ -45,6 +46,7 @@ __all__ = [
     "accuracy_alone",
     "check_training",
     "evaluator_of",
+    "network_evaluator_of",
     "supernet_of",
     "train",
     "train_alone",
@@ -53,8 +55,6 @@ __all__ = [
 ]
 
 SCHEMA_VERSION: Final = 1
-MAX_NAME: Final = 100
-"""Characters of choices in a file's name: systems allow 255 bytes."""
 
 
 def train(
@@ -75,7 +75,7 @@ def train(
         run: the run folder, or a run.toml.
         output: the run folder of a run.toml, whatever it says.
         architecture: to train alone, as `find_architecture` reads it; None: the supernet.
-        start: of an architecture: from the weights that it inherits from the supernet, or from scratch; None: as winners.
+        start: of an architecture: from the weights that it inherits from the search, or from scratch; None: as winners.
         epochs: of an architecture; None: `finetune_epochs` for inherited weights, the epochs of the supernet from scratch.
         distillation: of an architecture: the weight of the largest sub-network's predictions; None: as winners.
         space: the space, where the run was made with an object.
@@ -101,6 +101,7 @@ def train(
 
 def train_run(run: RunFolder, *, on_progress: OnProgress = silent) -> Path:
     """Trains the supernet of `run`; returns the checkpoint. Of several processes the first keeps the run folder."""
+    _require_supernet(run)
     require_fitting_shapes(run.space)
     check_training(run)
     with _kept(run) as first:
@@ -170,12 +171,15 @@ def training_method(run: RunFolder, objectives: Sequence[Objective]) -> Training
 
 
 def check_training(run: RunFolder) -> None:
-    """Refuses, before anything slow begins, what the training of the run's supernet would refuse.
+    """Refuses, before anything slow begins, what the training of the run's supernet, or of its networks, would refuse.
 
     Raises:
         UnknownNameError, SettingsError, SpaceError, DataError: what is wrong.
     """
     settings = run.settings.training
+    if run.settings.weights != "shared":
+        check_network_training(run.space, run.data, settings, device=own_device(None))
+        return
     method = make_method(
         settings.method,
         run.space,
@@ -190,8 +194,10 @@ def evaluator_of(run: RunFolder, supernet: SuperNet | None = None) -> SubnetEval
 
     Raises:
         RunError: the supernet was trained on other data, by other settings or from another seed than the run's.
+        SettingsError: the run has none.
         StoredFileError: it is not trained, or its file is broken.
     """
+    _require_supernet(run)
     settings = run.settings
     if supernet is None:
         trained_by = training_identity(run.data, settings.training, settings.seed)
@@ -206,12 +212,36 @@ def evaluator_of(run: RunFolder, supernet: SuperNet | None = None) -> SubnetEval
     )
 
 
+def network_evaluator_of(run: RunFolder) -> NetworkEvaluator:
+    """Trains and scores the networks of a run one by one, and keeps them in its folder "networks"."""
+    settings = run.settings
+    return NetworkEvaluator(
+        run.space,
+        run.data,
+        run.networks,
+        settings=settings.training,
+        epochs=settings.network_epochs,
+        inherits=settings.weights == "inherited",
+        validation_images=settings.validation_images,
+        seed=settings.seed,
+    )
+
+
+def _require_supernet(run: RunFolder) -> None:
+    if run.settings.weights != "shared":
+        raise SettingsError(
+            f"Run folder {run.path}",
+            'must have weights = "shared" to have a supernet',
+            came=f'it has weights = "{run.settings.weights}", by which each network is trained by itself',
+        )
+
+
 @dataclass(frozen=True)
 class AloneSettings:
     """How one architecture is trained by itself.
 
     Attributes:
-        start: from the weights inherited from the supernet, or from scratch.
+        start: from the weights inherited from the search, or from scratch.
         epochs: passes over the images.
         distillation: the weight of the largest sub-network's predictions, from 0 to 1.
     """
@@ -245,11 +275,8 @@ class AloneSettings:
         return cls(known[start], epochs, distillation)
 
     def name(self, architecture: Architecture) -> str:
-        """What the files of such a training of `architecture` are called; a digest stands for very many choices."""
-        choices = "-".join(map(str, architecture.choices))
-        if len(choices) > MAX_NAME:
-            choices = hashlib.sha256(choices.encode()).hexdigest()[:16]
-        return f"{choices}-{self.start}-{self.epochs}-{self.distillation:g}"
+        """What the files of such a training of `architecture` are called."""
+        return f"{architecture.slug}-{self.start}-{self.epochs}-{self.distillation:g}"
 
 
 def train_alone(
@@ -284,10 +311,11 @@ def train_alone(
         HwnasError: see `hwnas.training.train_network`; StoredFileError where the supernet is needed but not trained.
     """
     seed = run.settings.seed if seed is None else seed
-    if own.start == "inherited" or own.distillation > 0:
+    shared = run.settings.weights == "shared"
+    if own.distillation > 0 or (own.start == "inherited" and shared):
         evaluator = evaluator or evaluator_of(run)
-    if own.start == "inherited" and evaluator is not None:
-        network = evaluator.subnet(architecture)
+    if own.start == "inherited":
+        network = evaluator.subnet(architecture) if evaluator else network_evaluator_of(run).network(architecture)
     else:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

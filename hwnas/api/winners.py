@@ -68,7 +68,8 @@ def export(
 ) -> list[Path]:
     """Exports a chosen number of the front: its extremes, its knee, and the rest spread between.
 
-    Each is taken out of the supernet as a plain network with only its own weights, fine-tuned, and written as ONNX.
+    Each is taken out of the supernet as a plain network with only its own weights, or is the network that the search has
+    trained; it is fine-tuned, and written as ONNX.
     Winners that were exported before by the same settings are kept, and a stopped export goes on within a training.
 
     Args:
@@ -119,7 +120,8 @@ def _export(
             logger.info("Nothing to export: %s is there", winner.file)
         else:
             _forget(folder, [winner])
-            evaluator = evaluator or evaluator_of(folder)
+            if folder.settings.weights == "shared":
+                evaluator = evaluator or evaluator_of(folder)
             stage = f"training winner {number} of {len(chosen)}"
             _write(folder, winner, evaluation, own, evaluator, stage=stage, on_progress=on_progress)
         done.append(winner)
@@ -199,7 +201,7 @@ def _write(
     winner: Winner,
     evaluation: Evaluation,
     own: AloneSettings,
-    evaluator: SubnetEvaluator,
+    evaluator: SubnetEvaluator | None,
     *,
     stage: str,
     on_progress: OnProgress,

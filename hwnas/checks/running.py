@@ -18,6 +18,7 @@ from hwnas.checks.encoding import (
 )
 from hwnas.checks.exports import check_exports
 from hwnas.checks.gradients import check_gradients
+from hwnas.checks.inheritance import check_inheritance
 from hwnas.checks.networks import check_choices, check_logits, check_mixing, check_plain_networks, check_subnets
 from hwnas.checks.normalization import check_recalibration
 from hwnas.checks.operators import (
@@ -116,6 +117,9 @@ SPACE_CHECKS: Final = (
     ),
     SpaceCheck(
         "mixing", "Mixed with all weight on one architecture the supernet is that one", (check_mixing,), ("logits",)
+    ),
+    SpaceCheck(
+        "inheritance", "Networks can start from what similar ones have learnt", (check_inheritance,), ("sub-networks",)
     ),
     SpaceCheck("gradients", "Training reaches every weight that an architecture uses", (check_gradients,), ("logits",)),
     SpaceCheck(

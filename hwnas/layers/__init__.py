@@ -11,6 +11,7 @@ from hwnas.layers.cell_ops import (
     Zero,
 )
 from hwnas.layers.choice import Choice
+from hwnas.layers.conv_block import ConvBlock, ElasticConvBlock, SeparableConv
 from hwnas.layers.elastic import (
     Elastic,
     ElasticClassifier,
@@ -24,6 +25,7 @@ from hwnas.layers.elastic_bottleneck import ElasticBottleneck, ElasticLinearClas
 from hwnas.layers.elastic_transformer import ElasticPatchEmbed, ElasticTransformerBlock, ElasticTransformerHead
 from hwnas.layers.grouped_mbconv import GroupedMBConv
 from hwnas.layers.mbconv import ACTIVATIONS, Classifier, ConvBNAct, MBConv, SqueezeExcite
+from hwnas.layers.morphisms import make_identity, morph, settle_batch_norms
 from hwnas.layers.norm import BatchNorm2d, synchronize
 from hwnas.layers.pooled_classifier import PooledClassifier
 from hwnas.layers.resize import Resize
@@ -38,10 +40,12 @@ __all__ = [
     "Choice",
     "Classifier",
     "ConvBNAct",
+    "ConvBlock",
     "Elastic",
     "ElasticBottleneck",
     "ElasticClassifier",
     "ElasticConvBNAct",
+    "ElasticConvBlock",
     "ElasticInput",
     "ElasticLinearClassifier",
     "ElasticMBConv",
@@ -61,12 +65,16 @@ __all__ = [
     "ResidualConv",
     "ResidualReduction",
     "Resize",
+    "SeparableConv",
     "Skip",
     "Sortable",
     "SqueezeExcite",
     "TransformerBlock",
     "TransformerHead",
     "Zero",
+    "make_identity",
+    "morph",
     "set_drop_path",
+    "settle_batch_norms",
     "synchronize",
 ]

@@ -8,6 +8,7 @@ from hwnas.errors import HwnasError, SettingsError, SpaceError
 from hwnas.plugins import check_options, find_member, load_object
 from hwnas.spaces.architecture import Architecture, Operator, Variable
 from hwnas.spaces.chain import Chain, ChainSpace, ChainSuperNet, Slot
+from hwnas.spaces.convnet import ConvNet
 from hwnas.spaces.fbnet import FBNet
 from hwnas.spaces.mobilenetv3 import MobileNetV3
 from hwnas.spaces.nas_bench_201 import NASBench201
@@ -22,6 +23,7 @@ __all__ = [
     "Chain",
     "ChainSpace",
     "ChainSuperNet",
+    "ConvNet",
     "FBNet",
     "IntArray",
     "MobileNetV3",
@@ -40,6 +42,7 @@ __all__ = [
 ]
 
 SPACES: Final[dict[str, type[SearchSpace]]] = {
+    "convnet": ConvNet,
     "fbnet": FBNet,
     "mobilenetv3": MobileNetV3,
     "nas_bench_201": NASBench201,

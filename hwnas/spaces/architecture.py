@@ -1,13 +1,17 @@
 """The nouns of a search space: Variable, Architecture, Operator."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from hwnas.errors import ArchitectureError, StoredFileError
 
 __all__ = ["Architecture", "Operator", "Variable"]
+
+MAX_SLUG: Final = 100
+"""Characters of choices in a file's name: systems allow 255 bytes."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,12 @@ class Architecture:
 
     space: str
     choices: tuple[int, ...]
+
+    @property
+    def slug(self) -> str:
+        """What files of the architecture are called: its choices, or a digest of very many."""
+        choices = "-".join(map(str, self.choices))
+        return choices if len(choices) <= MAX_SLUG else hashlib.sha256(choices.encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:
         """{"space": str, "choices": [int, …]}."""

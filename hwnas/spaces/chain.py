@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from hwnas.errors import SpaceError
-from hwnas.layers import Elastic, ElasticInput
+from hwnas.layers import Elastic, ElasticInput, make_identity, morph
 from hwnas.spaces.architecture import Architecture, Operator, Variable
 from hwnas.spaces.search_space import IntArray, SearchSpace, SuperNet
 
@@ -236,6 +236,21 @@ class ChainSpace(SearchSpace):
     def expected_cost(self, weights: Sequence[Tensor], cost: Tensor) -> Tensor:
         """See SearchSpace.expected_cost."""
         return self.chain.expected_cost(weights, cost)
+
+    def inherit(self, network: nn.Module, parent: Architecture, child: Architecture) -> nn.Module:
+        """See SearchSpace.inherit: layers of the same slot take over each other's weights, others begin as the identity."""
+        old = [(index, self.build_operator(operator)) for index, operator in self.chain.running(parent)]
+        self.assemble(layer for _, layer in old).load_state_dict(network.state_dict())
+        sources = dict(old)
+        layers, carried_C = [], None
+        for index, operator in self.chain.running(child):
+            layer = self.build_operator(operator)
+            if index in sources:
+                carried_C = morph(layer, sources[index], carried_C)
+            else:
+                make_identity(layer)
+            layers.append(layer)
+        return self.assemble(layers)
 
     def supernet(self) -> "ChainSuperNet":
         """A new supernet: one elastic layer a slot."""

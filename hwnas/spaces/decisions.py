@@ -38,7 +38,7 @@ class Decisions:
     def __init__(self) -> None:
         self.variables: list[Variable] = []
 
-    def among(self, name: str, options: Sequence[float]) -> Decision:
+    def among(self, name: str, options: Sequence[float | str]) -> Decision:
         """The decision called `name`; where there is more than one option it becomes a variable."""
         if len(options) == 1:
             return Decision(tuple(options))

@@ -134,6 +134,13 @@ class MobileNetV3(ChainSpace):
         scale = [f"{letter}{values[name]}" for name, letter in SCALES.items() if name in values]
         return " | ".join([*([" ".join(scale)] if scale else []), *stages])
 
+    def keeps_function(self, parent: Architecture, child: Architecture) -> bool:
+        """Where nothing is smaller, and neither width nor resolution, which decide on skip connections, is another."""
+        return all(
+            now == before if variable.name in SCALES else now >= before
+            for variable, before, now in zip(self.variables, parent.choices, child.choices, strict=True)
+        )
+
     def elastic_layer(self, slot: Slot) -> nn.Module:
         """One elastic block a slot: kernels share their centre, channels their first ones."""
         return elastic_layer(slot, self.build_operator, elastic=ELASTIC)

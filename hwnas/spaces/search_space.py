@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from hwnas.errors import ArchitectureError, SpaceError
+from hwnas.layers import morph
 from hwnas.spaces.architecture import Architecture, Operator, Variable, invalid_choices
 from hwnas.spaces.counting import OperatorCounts, count
 
@@ -182,6 +183,24 @@ class SearchSpace(ABC):
     def build(self, architecture: Architecture) -> nn.Module:
         """A new plain network with random weights, (B, C, H, W) -> (B, num_classes)."""
         return self.assemble(self.build_operator(operator) for operator in self.operators(architecture))
+
+    def inherit(self, network: nn.Module, parent: Architecture, child: Architecture) -> nn.Module:  # noqa: ARG002  of use to others
+        """A new network of `child` that starts from what the network of a similar architecture has learnt.
+
+        Here each weight takes over what it shares with the one of its name in `network`, see `hwnas.layers.morph`.
+
+        Args:
+            network: of `parent`, made by `build`; it stays as it is.
+            parent: whose network it is.
+            child: whose network is wanted.
+        """
+        inherited = self.build(child)
+        morph(inherited, network)
+        return inherited
+
+    def keeps_function(self, parent: Architecture, child: Architecture) -> bool:  # noqa: ARG002  here none is known to
+        """Whether `inherit` gives `child` the very function of `parent` in evaluation: a network morphism."""
+        return False
 
     @staticmethod
     def assemble(modules: Iterable[nn.Module]) -> nn.Module:

@@ -12,8 +12,10 @@ from hwnas.spaces import SearchSpace
 from hwnas.strategies.bananas import BANANAS
 from hwnas.strategies.generation_log import GenerationLog
 from hwnas.strategies.journal import EVALUATIONS_SCHEMA
+from hwnas.strategies.lemonade import LEMONADE
 from hwnas.strategies.local_search import LocalSearch
 from hwnas.strategies.loop import SearchLoop
+from hwnas.strategies.nash import NASH
 from hwnas.strategies.nsga2 import NSGA2
 from hwnas.strategies.nsga3 import NSGA3
 from hwnas.strategies.random_search import RandomSearch
@@ -25,6 +27,8 @@ from hwnas.strategies.surrogate_nsga2 import SurrogateNSGA2
 __all__ = [
     "BANANAS",
     "EVALUATIONS_SCHEMA",
+    "LEMONADE",
+    "NASH",
     "NSGA2",
     "NSGA3",
     "REINFORCE",
@@ -42,7 +46,9 @@ __all__ = [
 
 STRATEGIES: Final[dict[str, type[SearchStrategy]]] = {
     "bananas": BANANAS,
+    "lemonade": LEMONADE,
     "local_search": LocalSearch,
+    "nash": NASH,
     "nsga2": NSGA2,
     "nsga3": NSGA3,
     "random": RandomSearch,

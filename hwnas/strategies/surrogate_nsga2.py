@@ -242,7 +242,7 @@ class SurrogateNSGA2(SearchStrategy):
     @cached_property
     def _grid(self) -> IntArray:
         """All architectures of a small space, canonical, with repeats."""
-        grid_NV = np.indices(self._space.num_options_V).reshape(len(self._space.variables), -1).T
+        grid_NV = np.indices(tuple(self._space.num_options_V.tolist())).reshape(len(self._space.variables), -1).T
         return self._space.canonicalize(grid_NV)
 
     @staticmethod

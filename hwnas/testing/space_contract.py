@@ -34,6 +34,7 @@ from hwnas.checks.encoding import (
 )
 from hwnas.checks.exports import check_exports, export_operators
 from hwnas.checks.gradients import check_gradients
+from hwnas.checks.inheritance import check_inheritance
 from hwnas.checks.networks import check_choices, check_logits, check_mixing, check_plain_networks, check_subnets
 from hwnas.checks.normalization import check_recalibration
 from hwnas.checks.operators import (
@@ -343,6 +344,10 @@ class SpaceContract:
     def test_a_mixture_of_one_is_that_one(self, runnable: SpaceUnderTest) -> None:
         """Where the supernet can mix."""
         _hold(check_mixing, runnable)
+
+    def test_a_network_inherits_what_another_has_learnt(self, runnable: SpaceUnderTest) -> None:
+        """By a step that is said to keep the function, all of it."""
+        _hold(check_inheritance, runnable)
 
     def test_gradients_reach_every_weight(self, runnable: SpaceUnderTest) -> None:
         """That an architecture uses, in the supernet and alone."""

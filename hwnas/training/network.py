@@ -10,15 +10,26 @@ import torch
 from torch import nn
 
 from hwnas.progress import OnProgress, silent
+from hwnas.spaces import SearchSpace
 from hwnas.training.data import ImageData, Part
-from hwnas.training.distributed import joined, own_device
+from hwnas.training.distributed import joined, launched_processes, own_device
 from hwnas.training.engine import Training
 from hwnas.training.methods import Plain
+from hwnas.training.preconditions import check_settings
 from hwnas.training.settings import TrainingSettings
 
-__all__ = ["train_network"]
+__all__ = ["check_network_training", "train_network"]
 
 logger = logging.getLogger(__name__)
+
+
+def check_network_training(
+    space: SearchSpace, data: ImageData, settings: TrainingSettings, *, device: torch.device
+) -> None:
+    """Refuses within seconds what `train_network` of any network of `space` would refuse. Raises SettingsError."""
+    with torch.device("meta"):
+        network = space.build(space.smallest())
+    check_settings(settings, data.train, network=network, device=device, processes=launched_processes())
 
 
 def train_network(

@@ -24,6 +24,14 @@ def test_an_architecture_as_json() -> None:
     assert json.dumps(Architecture("s", (0, 1)).to_json()) == '{"space": "s", "choices": [0, 1]}'
 
 
+def test_an_architecture_has_a_name_for_its_files() -> None:
+    """Short enough for every system, and its own."""
+    assert Architecture("s", (0, 12)).slug == "0-12"
+    long = [Architecture("s", (0,) * 200), Architecture("s", (0,) * 199 + (1,))]
+    assert len({one.slug for one in long}) == 2
+    assert all(len(one.slug) < 100 for one in long)
+
+
 def test_operators_are_equal_by_what_they_are() -> None:
     """Not by the order in which their attributes were written."""
     same = Operator("mbconv", (16, 8, 8), {"activation": "relu", "kernel_size": 3})

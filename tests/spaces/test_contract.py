@@ -4,7 +4,16 @@ from typing import ClassVar
 
 import pytest
 
-from hwnas.spaces import FBNet, MobileNetV3, NASBench201, NASBenchMacro, ResNet, SearchSpace, VisionTransformer
+from hwnas.spaces import (
+    ConvNet,
+    FBNet,
+    MobileNetV3,
+    NASBench201,
+    NASBenchMacro,
+    ResNet,
+    SearchSpace,
+    VisionTransformer,
+)
 from hwnas.testing.space_contract import SpaceContract
 from hwnas.testing.toy_space import ToySpace
 
@@ -163,3 +172,23 @@ class TestResNetOfImageNet(SpaceContract):
     @classmethod
     def space(cls) -> SearchSpace:
         return ResNet((3, 224, 224), 1000)
+
+
+class TestConvNetOfDigits(SpaceContract):
+    num_architectures: ClassVar = 40
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def space(cls) -> SearchSpace:
+        return ConvNet((1, 8, 8), 10, width_mult=[0.25, 0.5])
+
+
+class TestConvNetOfImageNet(SpaceContract):
+    num_architectures: ClassVar = 8
+    num_exports: ClassVar = 3
+    with_weights: ClassVar = False
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def space(cls) -> SearchSpace:
+        return ConvNet((3, 224, 224), 1000)

@@ -1,8 +1,12 @@
 """Training a plain network."""
 
+from dataclasses import replace
+
+import pytest
 import torch
 
-from hwnas.training import Part, TrainingSettings, train_network
+from hwnas.errors import SettingsError
+from hwnas.training import Part, TrainingSettings, check_network_training, train_network
 
 SETTINGS = TrainingSettings(epochs=6, batch_size=20, learning_rate=0.05, warmup_epochs=0.0)
 ONE = TrainingSettings(epochs=1, batch_size=20)
@@ -37,6 +41,12 @@ def test_the_seed_decides(space, data):
     first, again, other = (weights(train_network(network, data, ONE, seed=seed, device="cpu")) for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_settings_that_do_not_fit_are_refused_before_a_training(space, data):
+    check_network_training(space, data, SETTINGS, device=torch.device("cpu"))
+    with pytest.raises(SettingsError, match=r"training.batch_size must be at most 60"):
+        check_network_training(space, data, replace(SETTINGS, batch_size=100), device=torch.device("cpu"))
 
 
 def test_it_goes_on_from_its_checkpoint(space, data, tmp_path):
