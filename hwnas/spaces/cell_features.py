@@ -101,4 +101,5 @@ def _live(
         for option_N, edge in zip(along_NE.T, path, strict=True):
             live_NE[leads_N, edge] = option_N[leads_N]
     counts_FN = np.array([(live_NE == option).sum(axis=1) for option in range(SKIP, options)])
-    return counts_FN.T / np.sqrt(edges)
+    live_NF: FloatArray = counts_FN.T / np.sqrt(edges)
+    return live_NF
