@@ -21,7 +21,7 @@ from hwnas.rank_audit import AuditEntry, RankAudit
 from hwnas.spaces import Architecture
 
 COMMANDS = [
-    *("devices", "spaces", "check-space", "profile", "adapt"),
+    *("devices", "spaces", "strategies", "check-space", "profile", "adapt"),
     *("train", "search", "audit", "export", "verify", "report", "quickstart"),
 ]
 EXAMPLE = str(Path(commands.__file__).parents[1] / "api" / "quickstart.toml")
@@ -61,6 +61,13 @@ def test_version() -> None:
 
     result = CliRunner().invoke(app, ["--version"])
     assert result.output.strip() == f"hwnas {__version__}"
+
+
+def test_strategies_are_listed_with_their_hyperparameters() -> None:
+    output = CliRunner().invoke(app, ["strategies"], env={"COLUMNS": "160"}).output
+    assert "surrogate_nsga2" in output
+    assert "population_size = 20" in output
+    assert "mutation_rate = None" not in output
 
 
 def test_devices_lists_devices_and_runtimes() -> None:
