@@ -13,6 +13,7 @@ import numpy.typing as npt
 from hwnas.front import Candidate, Evaluation, non_dominated
 from hwnas.objectives import Objective, score_choices
 from hwnas.predictors import NeuralEnsemble
+from hwnas.predictors.encoding import standardized
 from hwnas.spaces import IntArray, SearchSpace
 from hwnas.strategies.history import constrained_ranks, violations
 from hwnas.strategies.hyperparameters import require_count
@@ -134,7 +135,7 @@ class BANANAS(SearchStrategy):
         told_NV, told_NM = history.choices_NV[sound_N], history.values_NM[sound_N]
         both_NV = np.concatenate([told_NV, choices_NV])
         exact_NM = self._exact(both_NV)
-        features_NF = np.hstack([self._space.path_encoding(both_NV), _standardized(exact_NM)])
+        features_NF = np.hstack([self._space.path_encoding(both_NV), standardized(exact_NM, exact_NM)])
         told_NF, new_NF = np.split(features_NF, [len(told_NV)])
         values_NM = exact_NM[len(told_NV) :]
         for index, objective in enumerate(self._objectives):
@@ -164,10 +165,3 @@ def _corner(values_NM: FloatArray) -> FloatArray:
     span_M = np.ptp(front_KM, axis=0)
     found_M: FloatArray = front_KM.max(axis=0) + MARGIN * np.where(span_M > 0, span_M, 1.0)
     return found_M
-
-
-def _standardized(values_NM: FloatArray) -> FloatArray:
-    """`values_NM` shifted and scaled to mean 0 and deviation 1."""
-    spread_M = values_NM.std(axis=0)
-    found_NM: FloatArray = (values_NM - values_NM.mean(axis=0)) / np.where(spread_M > 0, spread_M, 1.0)
-    return found_NM

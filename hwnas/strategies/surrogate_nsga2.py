@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwnas.front import Candidate, Evaluation
-from hwnas.objectives import Objective, choices_of, score_choices
+from hwnas.objectives import Objective, choices_of, every_choice, score_choices
 from hwnas.predictors import Encoding
 from hwnas.predictors.encoding import standardized
 from hwnas.spaces import IntArray, SearchSpace
@@ -143,7 +143,9 @@ class SurrogateNSGA2(SearchStrategy):
 
         Arthur & Vassilvitskii, "k-means++", SODA 2007; the distance is that of a predictor's features.
         """
-        drawn_NV = self._every() if self._is_enumerable else self._proposals.of_every_size(CANDIDATES)
+        drawn_NV = (
+            self._proposals.of_every_size(CANDIDATES) if self._grid is None else self._proposals.worthwhile(self._grid)
+        )
         if not len(drawn_NV):
             return self._proposals.of_every_size(count)  # none; it says why where nothing meets the bounds
         if len(drawn_NV) <= count:
@@ -163,16 +165,8 @@ class SurrogateNSGA2(SearchStrategy):
         history = self._proposals.history
         self._fit = _Fit(len(history), dict(self._rng.bit_generator.state))
         self._foresight.fit(history, anew=True)
-        found_NV = self._every() if self._is_enumerable else self._evolved()
+        found_NV = self._evolved() if self._grid is None else self._proposals.worthwhile(self._grid)
         self._candidates_NV = found_NV[np.argsort(-self._gains(found_NV), kind="stable")[:CANDIDATES]]
-
-    @property
-    def _is_enumerable(self) -> bool:
-        return float(np.prod(self._space.num_options_V, dtype=np.float64)) <= ENUMERABLE
-
-    def _every(self) -> IntArray:
-        """All new architectures of a small space within the cheap bounds."""
-        return self._proposals.worthwhile(self._grid)
 
     def _evolved(self) -> IntArray:
         """All new architectures that an evolution over predictions comes by."""
@@ -223,9 +217,8 @@ class SurrogateNSGA2(SearchStrategy):
     @cached_property
     def _costliest_M(self) -> FloatArray:
         """The bound of each cheap objective, or a little more than it can be, (M,); NaN for the expensive ones."""
-        if self._is_enumerable:
-            some_NV = self._grid
-        else:
+        some_NV = self._grid
+        if some_NV is None:
             ends_NV = choices_of([self._space.smallest(), self._space.largest()])
             drawn_NV = self._space.sample_choices(CANDIDATES, rng=np.random.default_rng(0))
             some_NV = np.concatenate([ends_NV, drawn_NV])
@@ -239,10 +232,9 @@ class SurrogateNSGA2(SearchStrategy):
         return found_M
 
     @cached_property
-    def _grid(self) -> IntArray:
+    def _grid(self) -> IntArray | None:
         """All architectures of a small space, canonical, with repeats."""
-        grid_NV = np.indices(tuple(self._space.num_options_V.tolist())).reshape(len(self._space.variables), -1).T
-        return self._space.canonicalize(grid_NV)
+        return every_choice(self._space, most=ENUMERABLE)
 
 
 def _scaled(groups: Sequence[FloatArray]) -> FloatArray:
