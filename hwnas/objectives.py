@@ -23,6 +23,7 @@ __all__ = [
     "check_feasible",
     "choices_of",
     "error",
+    "every_choice",
     "latency",
     "macs",
     "parameters",
@@ -113,6 +114,14 @@ def choices_of(architectures: Sequence[Architecture]) -> IntArray:
     return np.array([architecture.choices for architecture in architectures], dtype=np.int64)
 
 
+def every_choice(space: SearchSpace, *, most: int) -> IntArray | None:
+    """The canonical choices of all encodings, (N, V), with repeats; None where there are more than `most` encodings."""
+    options = space.num_options_V.tolist()
+    if math.prod(options) > most:
+        return None
+    return space.canonicalize(np.stack(np.unravel_index(np.arange(math.prod(options)), options), axis=1))
+
+
 def score_choices(space: SearchSpace, objectives: Sequence[Objective], choices_NV: IntArray) -> dict[str, FloatArray]:
     """The values of the cheap ones among `objectives`, by name, for canonical choices: arrays (N,)."""
     found = {one.name: one.score(choices_NV) for one in objectives if one.score is not None}
@@ -160,12 +169,13 @@ def check_feasible(
     tried_NV = np.concatenate([_descend(space, row[None], excess) for row in (*smallest_1V, *sampled_NV[best])])
     met_N = excess(tried_NV) == 0
     if not met_N.any():
-        every_NV = _every_choice(space)
+        every_NV = every_choice(space, most=MAX_LISTED)
         if every_NV is None:
             ends = [_descend(space, row[None], excess, pairs=True) for row in np.unique(tried_NV, axis=0)]
             tried_NV = np.concatenate(ends)
         else:
-            tried_NV = every_NV[rng.permutation(len(every_NV))]
+            distinct_NV = np.unique(every_NV, axis=0)
+            tried_NV = distinct_NV[rng.permutation(len(distinct_NV))]
         met_N = excess(tried_NV) == 0
         if not met_N.any():
             raise _infeasible(space, cheap, tried_NV, exact=every_NV is not None)
@@ -188,16 +198,6 @@ def _excess_of(space: SearchSpace, cheap: Sequence[Objective]) -> Callable[[IntA
         return total_N
 
     return excess
-
-
-def _every_choice(space: SearchSpace) -> IntArray | None:
-    """The canonical choices of all architectures; None where there are too many encodings to list."""
-    count = math.prod(space.num_options_V.tolist())
-    if count > MAX_LISTED:
-        return None
-    choices_NV = np.stack(np.unravel_index(np.arange(count), space.num_options_V.tolist()), axis=1)
-    every_NV: IntArray = np.unique(space.canonicalize(choices_NV), axis=0)
-    return every_NV
 
 
 def _infeasible(space: SearchSpace, cheap: Sequence[Objective], tried_NV: IntArray, *, exact: bool) -> InfeasibleError:

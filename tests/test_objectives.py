@@ -19,6 +19,7 @@ from hwnas.objectives import (
     check_feasible,
     choices_of,
     error,
+    every_choice,
     latency,
     macs,
     parameters,
@@ -399,3 +400,11 @@ def test_a_listed_space_is_scored_in_few_calls() -> None:
         check_feasible(TOY, [objective], rng=RNG(0))
     assert len(calls) < 100
     assert max(calls) <= 20_000
+
+
+def test_the_encodings_of_a_small_space_are_listed(toy: ToySpace) -> None:
+    count = int(np.prod(toy.num_options_V))
+    listed_NV = every_choice(toy, most=count)
+    assert len(listed_NV) == count
+    assert set(toy.architectures(listed_NV)) == set(toy.everything())
+    assert every_choice(toy, most=count - 1) is None

@@ -4,7 +4,7 @@ from hwnas.api.adaptation import adapt
 from hwnas.api.auditing import audit
 from hwnas.api.first_run import quickstart
 from hwnas.api.foretelling import assess_predictor, fit_predictor
-from hwnas.api.listing import list_devices, list_runtimes, list_spaces
+from hwnas.api.listing import list_devices, list_runtimes, list_spaces, list_strategies
 from hwnas.api.profiling import profile
 from hwnas.api.reporting import report
 from hwnas.api.run_folder import open_run
@@ -28,6 +28,7 @@ __all__ = [
     "list_devices",
     "list_runtimes",
     "list_spaces",
+    "list_strategies",
     "open_run",
     "open_table",
     "plot_table",

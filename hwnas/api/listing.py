@@ -1,5 +1,7 @@
-"""What there is to choose from: devices, runtimes, spaces."""
+"""What there is to choose from: devices, runtimes, spaces, strategies."""
 
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from hwnas.devices import RUNTIMES, Device, find_runtime, load_device
@@ -7,8 +9,9 @@ from hwnas.devices import list_devices as device_files
 from hwnas.errors import HwnasError
 from hwnas.plugins import plugin_origins
 from hwnas.spaces import SPACES, find_space
+from hwnas.strategies import STRATEGIES, find_strategy
 
-__all__ = ["RuntimeListing", "list_devices", "list_runtimes", "list_spaces"]
+__all__ = ["RuntimeListing", "StrategyListing", "list_devices", "list_runtimes", "list_spaces", "list_strategies"]
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,14 @@ class RuntimeListing:
     name: str
     version: str | None
     install_hint: str
+
+
+@dataclass(frozen=True)
+class StrategyListing:
+    """One strategy: the first paragraph of what its class says of itself, and its hyperparameters with their defaults."""
+
+    text: str
+    hyperparameters: Mapping[str, float | None]
 
 
 def list_devices() -> dict[str, Device | HwnasError]:
@@ -42,15 +53,36 @@ def list_spaces() -> dict[str, str]:
 
     Plug-ins come last and say which package brings them; of one that cannot be used the error is given.
     """
-    found = {name: _first_paragraph(kind) for name, kind in SPACES.items()}
-    for name, origin in plugin_origins("hwnas.spaces").items():
-        if name in SPACES:
+    return {name: text for name, (text, _) in _described(SPACES, "hwnas.spaces", find_space).items()}
+
+
+def list_strategies() -> dict[str, StrategyListing]:
+    """The strategies by name, plug-ins as in `list_spaces`."""
+    found = _described(STRATEGIES, "hwnas.strategies", find_strategy)
+    return {name: StrategyListing(text, _hyperparameters(kind)) for name, (text, kind) in found.items()}
+
+
+def _described(
+    built_in: Mapping[str, type], group: str, find: Callable[[str], type]
+) -> dict[str, tuple[str, type | None]]:
+    """Of each member and plug-in, by name: what it says of itself, or why it cannot be used, and its class."""
+    found: dict[str, tuple[str, type | None]] = {
+        name: (_first_paragraph(kind), kind) for name, kind in built_in.items()
+    }
+    for name, origin in plugin_origins(group).items():
+        if name in built_in:
             continue
         try:
-            found[name] = f"{_first_paragraph(find_space(name))} (Plug-in of {origin}.)".lstrip()
+            kind = find(name)
+            found[name] = (f"{_first_paragraph(kind)} (Plug-in of {origin}.)".lstrip(), kind)
         except HwnasError as error:
-            found[name] = str(error)
+            found[name] = (str(error), None)
     return found
+
+
+def _hyperparameters(kind: type | None) -> dict[str, float | None]:
+    parameters = [] if kind is None else inspect.signature(kind).parameters.values()
+    return {one.name: one.default for one in parameters if one.kind is one.KEYWORD_ONLY and one.name != "rng"}
 
 
 def _first_paragraph(kind: type) -> str:

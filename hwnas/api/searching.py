@@ -40,7 +40,7 @@ def search(
     image_size: int | None = None,
     objectives: Sequence[str] = ("error", "macs", "latency@local-cpu"),
     bounds: Mapping[str, int | float] | None = None,
-    strategy: str | type[SearchStrategy] = "nsga2",
+    strategy: str | type[SearchStrategy] = "surrogate_nsga2",
     strategy_options: Mapping[str, int | float] | None = None,
     evaluations: int = 400,
     workers: int | str = 1,

@@ -26,7 +26,8 @@ __all__ = ["Table", "require_data_set"]
 
 DEVICE_COLUMN: Final = re.compile(r"lat_(.+)_ms")
 GZIP: Final = b"\x1f\x8b"
-SHOWN: Final = 8
+SHOWN: Final = 80
+"""Characters of a first line that is none of a table."""
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -49,7 +50,8 @@ class Table:
         header, *rows = _rows(where, content) or [(1, [])]
         names = [name.strip() for name in header[1]]
         if key not in names or len(set(names)) < len(names):
-            shown = ", ".join(names[:SHOWN]) + (" …" if len(names) > SHOWN else "")
+            text = ", ".join(names)
+            shown = text if len(text) <= SHOWN else text[:SHOWN] + " …"
             must = f"must begin with a line of different column names, {key} among them"
             raise StoredFileError(where, must, came=f"it begins with {shown!r}" if shown else "it is empty")
         if not rows:

@@ -79,6 +79,14 @@ def spaces() -> None:
 
 
 @app.command()
+def strategies() -> None:
+    """List the search strategies: how each searches, and its hyperparameters with their defaults (`strategy_options`)."""
+    from hwnas.api import list_strategies
+
+    screen.show_strategies(list_strategies())
+
+
+@app.command()
 def profile(
     device: Annotated[str, typer.Argument(help="A device's name (see `hwnas devices`), or a device file.")],
     space: Annotated[str, typer.Option(help="The search space (see `hwnas spaces`).")] = "mobilenetv3",

@@ -24,7 +24,7 @@ from rich.table import Table
 from hwnas.progress import OnProgress
 
 if TYPE_CHECKING:
-    from hwnas.api.listing import RuntimeListing
+    from hwnas.api.listing import RuntimeListing, StrategyListing
     from hwnas.api.run_folder import RunFolder
     from hwnas.devices import Device
     from hwnas.errors import HwnasError
@@ -149,6 +149,16 @@ def show_spaces(spaces: Mapping[str, str]) -> None:
     table = Table("Space", "What it holds", title="Search spaces", title_justify="left")
     for name, text in spaces.items():
         table.add_row(name, escape(" ".join(text.split())))
+    console.print(table)
+
+
+def show_strategies(strategies: Mapping[str, "StrategyListing"]) -> None:
+    """The strategies, each with what it says of itself and its hyperparameters."""
+    table = Table("Strategy", "How it searches", "Hyperparameters", title="Search strategies", title_justify="left")
+    for name, one in strategies.items():
+        defaults = one.hyperparameters.items()
+        options = "\n".join(option if value is None else f"{option} = {value}" for option, value in defaults)
+        table.add_row(name, escape(" ".join(one.text.split())), escape(options))
     console.print(table)
 
 

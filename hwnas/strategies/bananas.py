@@ -10,12 +10,14 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from hwnas.front import Candidate, Evaluation, hypervolume, non_dominated
+from hwnas.front import Candidate, Evaluation, non_dominated
 from hwnas.objectives import Objective, score_choices
 from hwnas.predictors import NeuralEnsemble
+from hwnas.predictors.encoding import standardized
 from hwnas.spaces import IntArray, SearchSpace
 from hwnas.strategies.history import constrained_ranks, violations
 from hwnas.strategies.hyperparameters import require_count
+from hwnas.strategies.improvement import Undominated
 from hwnas.strategies.proposals import Proposals
 from hwnas.strategies.search_strategy import SearchStrategy
 from hwnas.strategies.variation import change_one
@@ -30,8 +32,8 @@ RANDOM_SHARE: Final = 0.1
 """Random architectures that are drawn beside mutants, as a share of these."""
 MARGIN: Final = 1.0
 """How far beyond the worst values of the front its hypervolume reaches, as a share of their range: its ends count, too."""
-LEAST_GAIN: Final = 1e-12
-"""Of hypervolume, where the front's range is 1 in each objective; less is a rounding error."""
+MOST_MEMBERS: Final = 100
+MOST_UNITS: Final = 1024
 
 
 class BANANAS(SearchStrategy):
@@ -77,7 +79,11 @@ class BANANAS(SearchStrategy):
         self._parents = require_count("parents of bananas", parents)
         self._mutants = require_count("mutants of bananas", mutants)
         self._space, self._objectives, self._rng = space, tuple(objectives), rng
-        self._ensemble = NeuralEnsemble(members=ensemble_size, hidden_width=hidden_width, steps=training_steps)
+        self._ensemble = NeuralEnsemble(
+            members=require_count("ensemble_size of bananas", ensemble_size, least=2, most=MOST_MEMBERS),
+            hidden_width=require_count("hidden_width of bananas", hidden_width, most=MOST_UNITS),
+            steps=require_count("training_steps of bananas", training_steps),
+        )
         self._proposals = Proposals(space, objectives, rng)
 
     def ask(self) -> list[Candidate]:
@@ -129,7 +135,7 @@ class BANANAS(SearchStrategy):
         told_NV, told_NM = history.choices_NV[sound_N], history.values_NM[sound_N]
         both_NV = np.concatenate([told_NV, choices_NV])
         exact_NM = self._exact(both_NV)
-        features_NF = np.hstack([self._space.path_encoding(both_NV), _standardized(exact_NM)])
+        features_NF = np.hstack([self._space.path_encoding(both_NV), standardized(exact_NM, exact_NM)])
         told_NF, new_NF = np.split(features_NF, [len(told_NV)])
         values_NM = exact_NM[len(told_NV) :]
         for index, objective in enumerate(self._objectives):
@@ -144,55 +150,18 @@ class BANANAS(SearchStrategy):
         violations_N = violations(sampled_NM, self._objectives)
         within = np.flatnonzero(violations_N == 0)
         front_KM = history.values_NM[history.violations_N == 0]
-        gaining = within[_gaining(sampled_NM[within], front_KM, self._batch_size)]
+        within_NM = sampled_NM[within]
+        undominated = Undominated(_corner(np.concatenate([front_KM, within_NM])), front_KM)
+        taken = undominated.take(within_NM, np.zeros_like(within_NM), count=self._batch_size)
         ranked = np.argsort(constrained_ranks(sampled_NM, violations_N), kind="stable")
-        return np.array(list(dict.fromkeys([*gaining, *ranked]))[: self._batch_size])
+        return np.array(list(dict.fromkeys([*within[taken], *ranked]))[: self._batch_size])
 
 
-def _gaining(values_NM: FloatArray, front_KM: FloatArray, count: int) -> list[int]:
-    """At most `count` rows of `values_NM`, each the one that adds most to the hypervolume of the front and those before it.
-
-    Rows that add nothing are left out. A gain only shrinks as others are chosen, so that few have to be found anew for the
-    next (Minoux' accelerated greedy algorithm, 1978).
-    """
-    known_KM, values_NM = _scaled(front_KM, values_NM)
-    gains_N = np.prod(np.maximum(1 + MARGIN - values_NM, 0.0), axis=1)
-    found_with_N = np.full(len(values_NM), -1)
-    chosen: list[int] = []
-    while len(chosen) < min(count, len(values_NM)):
-        best = int(gains_N.argmax())
-        if gains_N[best] <= LEAST_GAIN:
-            break
-        if found_with_N[best] == len(chosen):
-            chosen.append(best)
-            known_KM = np.concatenate([known_KM, values_NM[best][None]])
-            gains_N[best] = 0.0
-        else:
-            gains_N[best] = _gain(values_NM[best], known_KM)
-            found_with_N[best] = len(chosen)
-    return chosen
-
-
-def _gain(value_M: FloatArray, known_KM: FloatArray) -> float:
-    """The hypervolume that a value adds to those known."""
-    reference = [1 + MARGIN] * len(value_M)
-    together = hypervolume(value_M[None], reference)
-    return together - hypervolume(np.maximum(known_KM, value_M), reference)
-
-
-def _scaled(front_KM: FloatArray, values_NM: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Both on a scale of 0 to 1 over what is not dominated among them."""
-    both_NM = np.concatenate([front_KM, values_NM])
-    if not len(both_NM):
-        return front_KM, values_NM
-    best_NM = both_NM[non_dominated(both_NM)]
-    size_M = np.ptp(best_NM, axis=0)
-    scaled_NM = (both_NM - best_NM.min(axis=0)) / np.where(size_M > 0, size_M, 1.0)
-    return scaled_NM[: len(front_KM)], scaled_NM[len(front_KM) :]
-
-
-def _standardized(values_NM: FloatArray) -> FloatArray:
-    """`values_NM` shifted and scaled to mean 0 and deviation 1."""
-    spread_M = values_NM.std(axis=0)
-    found_NM: FloatArray = (values_NM - values_NM.mean(axis=0)) / np.where(spread_M > 0, spread_M, 1.0)
-    return found_NM
+def _corner(values_NM: FloatArray) -> FloatArray:
+    """The worst corner that hypervolume is counted from, (M,): beyond what is not dominated among `values_NM`."""
+    if not len(values_NM):
+        return np.zeros(values_NM.shape[1])
+    front_KM = values_NM[non_dominated(values_NM)]
+    span_M = np.ptp(front_KM, axis=0)
+    found_M: FloatArray = front_KM.max(axis=0) + MARGIN * np.where(span_M > 0, span_M, 1.0)
+    return found_M

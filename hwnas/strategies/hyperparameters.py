@@ -1,14 +1,20 @@
 """What a strategy accepts as a hyperparameter, and how it refuses the rest."""
 
+from typing import Final
+
 from hwnas.errors import SettingsError
 
 __all__ = ["require_count", "require_share"]
 
 
-def require_count(hyperparameter: str, value: int, *, least: int = 1) -> int:
-    """Gives back `value` where it is a whole number from `least` up. Raises SettingsError."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise SettingsError(hyperparameter, f"must be an integer of at least {least}", came=f"{value!r} came")
+MOST: Final = 100_000
+"""Above what published experiments use, below what memory holds."""
+
+
+def require_count(hyperparameter: str, value: int, *, least: int = 1, most: int = MOST) -> int:
+    """Gives back `value` where it is a whole number from `least` to `most`. Raises SettingsError."""
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise SettingsError(hyperparameter, f"must be a whole number from {least} to {most}", came=f"{value!r} came")
     return value
 
 

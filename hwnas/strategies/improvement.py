@@ -4,12 +4,14 @@ What the front leaves undominated, up to a reference point, is cut into boxes. I
 over objectives, so that with independent normal predictions its expectation is a product of one-dimensional integrals in
 closed form; an objective that is known exactly is one whose deviation is 0.
 
-Suffixes: N architectures, B boxes, M objectives.
+Suffixes: N architectures, B boxes, K of a front, M objectives.
 """
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
+
+from hwnas.front import non_dominated
 
 __all__ = ["Undominated"]
 
@@ -26,17 +28,20 @@ class Undominated:
 
     Args:
         reference_M: the worst corner; points that do not lie below it in every objective change nothing.
+        front_KM: points whose dominated part is taken away at once, dominated ones among them or not.
 
     Attributes:
         reference_M: the same.
     """
 
-    def __init__(self, reference_M: FloatArray) -> None:
+    def __init__(self, reference_M: FloatArray, front_KM: FloatArray) -> None:
         count = len(reference_M)
         self.reference_M = np.asarray(reference_M, dtype=np.float64)
         self._upper_BM = self.reference_M[None].copy()
         self._defining_BMM = np.full((1, count, count), -np.inf)
         self._defining_BMM[0, np.arange(count), np.arange(count)] = self.reference_M
+        for point_M in front_KM[non_dominated(front_KM)] if len(front_KM) else front_KM:
+            self.add(point_M)
 
     def add(self, point_M: FloatArray) -> None:
         """Takes away what `point_M` dominates."""
@@ -81,6 +86,28 @@ class Undominated:
             gain_NB *= below_NE[:, upper] - below_NE[:, lower]
         found: FloatArray = gain_NB.sum(axis=1)
         return found
+
+    def take(self, mean_NM: FloatArray, std_NM: FloatArray, *, count: int) -> list[int]:
+        """Adds at most `count` architectures, each the one expected to gain most once those before came out as predicted.
+
+        Args:
+            mean_NM: as for `expected_improvement`.
+            std_NM: likewise.
+            count: at most.
+
+        Returns:
+            Their rows in that order; fewer where no other gains anything.
+        """
+        taken: list[int] = []
+        while len(taken) < min(count, len(mean_NM)):
+            gains_N = self.expected_improvement(mean_NM, std_NM)
+            gains_N[taken] = 0.0
+            best = int(gains_N.argmax())
+            if gains_N[best] <= 0:
+                break
+            taken.append(best)
+            self.add(mean_NM[best])
+        return taken
 
 
 def _mean_below(edges_E: FloatArray, mean_N: FloatArray, std_N: FloatArray) -> FloatArray:

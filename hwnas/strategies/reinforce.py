@@ -9,7 +9,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from hwnas.errors import SettingsError
 from hwnas.front import Candidate, Evaluation
 from hwnas.objectives import Objective
 from hwnas.spaces import IntArray, SearchSpace
@@ -38,6 +37,7 @@ PENALTY: Final = 10.0
 """Taken off the logarithm of the reward for each time that an architecture is above a bound."""
 MOST_PENALTY: Final = 1e4
 """Taken off for a failed evaluation."""
+MOST_UNITS: Final = 4096
 
 
 class REINFORCE(SearchStrategy):
@@ -87,12 +87,10 @@ class REINFORCE(SearchStrategy):
         self._updates = require_count("updates of reinforce", updates)
         self._replay_size = require_count("replay_size of reinforce", replay_size)
         self._elite_share = require_share("elite_share of reinforce", elite_share)
-        require_count("hidden_units of reinforce", hidden_units)
-        for name, value in (("learning_rate", learning_rate), ("entropy_weight", entropy_weight)):
-            if not 0 <= value < np.inf:
-                raise SettingsError(f"{name} of reinforce", "must be a number from 0 up", came=f"{value!r} came")
+        self._entropy_weight = require_share("entropy_weight of reinforce", entropy_weight)
+        require_count("hidden_units of reinforce", hidden_units, most=MOST_UNITS)
+        require_share("learning_rate of reinforce", learning_rate)
         self._space, self._objectives, self._rng = space, tuple(objectives), rng
-        self._entropy_weight = entropy_weight
         self._proposals = Proposals(space, objectives, rng)
         self._controller = Controller(
             space.num_options_V, len(objectives), hidden_units=hidden_units, learning_rate=learning_rate, rng=rng

@@ -11,8 +11,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from hwnas.front import Candidate, Evaluation, non_dominated
-from hwnas.objectives import Objective, choices_of, score_choices
+from hwnas.front import Candidate, Evaluation
+from hwnas.objectives import Objective, choices_of, every_choice, score_choices
 from hwnas.predictors import Encoding
 from hwnas.predictors.encoding import standardized
 from hwnas.spaces import IntArray, SearchSpace
@@ -143,7 +143,11 @@ class SurrogateNSGA2(SearchStrategy):
 
         Arthur & Vassilvitskii, "k-means++", SODA 2007; the distance is that of a predictor's features.
         """
-        drawn_NV = self._every() if self._is_enumerable else self._proposals.of_every_size(CANDIDATES)
+        drawn_NV = (
+            self._proposals.of_every_size(CANDIDATES) if self._grid is None else self._proposals.worthwhile(self._grid)
+        )
+        if not len(drawn_NV):
+            return self._proposals.of_every_size(count)  # none; it says why where nothing meets the bounds
         if len(drawn_NV) <= count:
             return drawn_NV
         features_NF = _scaled(Encoding.of(self._space).groups(drawn_NV))
@@ -161,16 +165,8 @@ class SurrogateNSGA2(SearchStrategy):
         history = self._proposals.history
         self._fit = _Fit(len(history), dict(self._rng.bit_generator.state))
         self._foresight.fit(history, anew=True)
-        found_NV = self._every() if self._is_enumerable else self._evolved()
+        found_NV = self._evolved() if self._grid is None else self._proposals.worthwhile(self._grid)
         self._candidates_NV = found_NV[np.argsort(-self._gains(found_NV), kind="stable")[:CANDIDATES]]
-
-    @property
-    def _is_enumerable(self) -> bool:
-        return float(np.prod(self._space.num_options_V, dtype=np.float64)) <= ENUMERABLE
-
-    def _every(self) -> IntArray:
-        """All new architectures of a small space within the cheap bounds."""
-        return self._proposals.worthwhile(self._grid)
 
     def _evolved(self) -> IntArray:
         """All new architectures that an evolution over predictions comes by."""
@@ -195,38 +191,34 @@ class SurrogateNSGA2(SearchStrategy):
         if not len(choices_NV):
             return np.empty(0)
         values_NM, spread_NM = self._foresight.expected(choices_NV)
-        return self._ranked(values_NM, spread_NM, self._undominated())
+        undominated = self._undominated()
+        gains_N = undominated.expected_improvement(values_NM, spread_NM)
+        if gains_N.max() > 0:
+            return gains_N
+        excess_NM = np.maximum(values_NM - undominated.reference_M, 0.0) / np.maximum(
+            np.abs(undominated.reference_M), 1e-12
+        )
+        lack_N: FloatArray = -excess_NM.sum(axis=1)
+        return lack_N
 
     def _most_promising(self, choices_NV: IntArray, count: int) -> IntArray:
-        """The rows that together enlarge the hypervolume the most, chosen one after the other."""
+        """The rows that together enlarge the hypervolume the most, chosen one after the other; then the first."""
         if not len(choices_NV):
             return choices_NV
-        values_NM, spread_NM = self._foresight.expected(choices_NV)
-        undominated = self._undominated()
-        chosen: list[int] = []
-        while len(chosen) < min(count, len(choices_NV)):
-            gains_N = self._ranked(values_NM, spread_NM, undominated)
-            gains_N[chosen] = -np.inf
-            chosen.append(int(gains_N.argmax()))
-            undominated.add(values_NM[chosen[-1]])
-        return choices_NV[chosen]
+        taken = self._undominated().take(*self._foresight.expected(choices_NV), count=count)
+        return choices_NV[list(dict.fromkeys([*taken, *range(len(choices_NV))]))[:count]]
 
     def _undominated(self) -> Undominated:
         """What the evaluations within all bounds leave to be gained."""
         history = self._proposals.history
         reference_M = np.where(np.isnan(self._costliest_M), reference(history), self._costliest_M)
-        undominated = Undominated(reference_M)
-        within_NM = history.values_NM[history.violations_N == 0]
-        for values_M in within_NM[non_dominated(within_NM)] if len(within_NM) else within_NM:
-            undominated.add(values_M)
-        return undominated
+        return Undominated(reference_M, history.values_NM[history.violations_N == 0])
 
     @cached_property
     def _costliest_M(self) -> FloatArray:
         """The bound of each cheap objective, or a little more than it can be, (M,); NaN for the expensive ones."""
-        if self._is_enumerable:
-            some_NV = self._grid
-        else:
+        some_NV = self._grid
+        if some_NV is None:
             ends_NV = choices_of([self._space.smallest(), self._space.largest()])
             drawn_NV = self._space.sample_choices(CANDIDATES, rng=np.random.default_rng(0))
             some_NV = np.concatenate([ends_NV, drawn_NV])
@@ -240,20 +232,9 @@ class SurrogateNSGA2(SearchStrategy):
         return found_M
 
     @cached_property
-    def _grid(self) -> IntArray:
+    def _grid(self) -> IntArray | None:
         """All architectures of a small space, canonical, with repeats."""
-        grid_NV = np.indices(tuple(self._space.num_options_V.tolist())).reshape(len(self._space.variables), -1).T
-        return self._space.canonicalize(grid_NV)
-
-    @staticmethod
-    def _ranked(values_NM: FloatArray, spread_NM: FloatArray, undominated: Undominated) -> FloatArray:
-        """The expected gain of hypervolume, (N,); where there is none at all, how little is above the worst corner."""
-        gains_N = undominated.expected_improvement(values_NM, spread_NM)
-        if gains_N.max() > 0:
-            return gains_N
-        excess_NM = np.maximum(values_NM - undominated.reference_M, 0.0) / np.abs(undominated.reference_M)
-        lack_N: FloatArray = -excess_NM.sum(axis=1)
-        return lack_N
+        return every_choice(self._space, most=ENUMERABLE)
 
 
 def _scaled(groups: Sequence[FloatArray]) -> FloatArray:

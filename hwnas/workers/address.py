@@ -10,8 +10,10 @@ from hwnas.errors import SettingsError
 
 __all__ = ["WorkersAddress", "parse_workers"]
 
+PROCESSES: Final = re.compile(r"[1-9]\d{0,3}", re.ASCII)
 CLUSTER: Final = re.compile(
-    r"(?P<cluster>ray(?:://(?P<host>[^\s/?#@]+):(?P<port>\d+))?)(?:\?workers=(?P<count>[1-9]\d*))?"
+    rf"(?P<cluster>ray(?:://(?P<host>[^\s/?#@]+):(?P<port>\d{{1,5}}))?)(?:\?workers=(?P<count>{PROCESSES.pattern}))?",
+    re.ASCII,
 )
 CONNECT_S: Final = 5.0
 
@@ -57,14 +59,14 @@ def parse_workers(workers: int | str, *, where: str = "workers") -> WorkersAddre
         SettingsError: it means nothing.
     """
     text = str(workers) if isinstance(workers, int | str) and not isinstance(workers, bool) else ""
-    if text.isdecimal() and int(text) >= 1:
+    if PROCESSES.fullmatch(text):
         return WorkersAddress(int(text))
     found = CLUSTER.fullmatch(text)
     port = int(found["port"] or 1) if found else 0
     if found is None or not 1 <= port <= 65535:
         raise SettingsError(
             where,
-            'must be a number of processes from 1 up, "ray", or "ray://HOST:PORT", if need be with "?workers=N"',
+            'must be a number of processes from 1 to 9999, "ray", or "ray://HOST:PORT", if need be with "?workers=N"',
             came=f"{workers!r} came",
         )
     server = (found["host"].strip("[]"), port) if found["host"] else None

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 import hwnas.plugins
-from hwnas.api import list_devices, list_runtimes, list_spaces
+from hwnas.api import list_devices, list_runtimes, list_spaces, list_strategies
 from hwnas.devices import Device
 from hwnas.errors import HwnasError
 from hwnas.spaces import SPACES
+from hwnas.strategies import STRATEGIES
 
 
 def test_the_local_device_is_listed() -> None:
@@ -49,3 +50,18 @@ def test_plug_ins_are_listed_with_their_origin(monkeypatch: pytest.MonkeyPatch) 
     assert found["toy"].startswith("A stem, one to three inverted residual blocks")
     assert found["toy"].endswith("(Plug-in of hwnas.testing.toy_space.)")
     assert "No module named 'nowhere_at_all'" in found["broken"]
+
+
+def test_strategies_say_how_they_search_and_what_can_be_set() -> None:
+    found = list_strategies()
+    assert found.keys() == STRATEGIES.keys()
+    assert all(one.text and one.hyperparameters for one in found.values())
+    assert found["nsga2"].hyperparameters == {"population_size": 20, "crossover_rate": 0.9, "mutation_rate": None}
+
+
+def test_a_strategy_that_cannot_be_imported_is_listed_with_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [EntryPoint("broken", "nowhere_at_all:Strategy", "hwnas.strategies")]
+    monkeypatch.setattr(hwnas.plugins, "entry_points", lambda group: points if group == "hwnas.strategies" else [])
+    found = list_strategies()["broken"]
+    assert "No module named 'nowhere_at_all'" in found.text
+    assert found.hyperparameters == {}

@@ -42,6 +42,7 @@ def test_columns_are_made_once_and_cannot_be_written_to() -> None:
         (b"", r"^t must begin with a line of different column names, arch among them, but it is empty\.$"),
         (b"\n\n", "but it is empty"),
         (b"name,acc\n01,93\n", "arch among them, but it begins with 'name, acc'"),
+        (b"a;" * 500 + b"\n", r"it begins with '(a;){40} …'"),
         (b"arch,acc,acc\n01,93,2\n", "different column names, arch among them, but it begins with 'arch, acc, acc'"),
         (b"arch,acc\n", "^t must have a row for each architecture, but it has none"),
         (b"arch,acc\n01,93\n02\n", "^t, line 3 must have 2 cells, as the first line has, but it has 1"),

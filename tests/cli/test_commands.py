@@ -21,7 +21,7 @@ from hwnas.rank_audit import AuditEntry, RankAudit
 from hwnas.spaces import Architecture
 
 COMMANDS = [
-    *("devices", "spaces", "check-space", "profile", "adapt"),
+    *("devices", "spaces", "strategies", "check-space", "profile", "adapt"),
     *("train", "search", "audit", "export", "verify", "report", "quickstart"),
 ]
 EXAMPLE = str(Path(commands.__file__).parents[1] / "api" / "quickstart.toml")
@@ -63,6 +63,13 @@ def test_version() -> None:
     assert result.output.strip() == f"hwnas {__version__}"
 
 
+def test_strategies_are_listed_with_their_hyperparameters() -> None:
+    output = CliRunner().invoke(app, ["strategies"], env={"COLUMNS": "160"}).output
+    assert "surrogate_nsga2" in output
+    assert "population_size = 20" in output
+    assert "mutation_rate = None" not in output
+
+
 def test_devices_lists_devices_and_runtimes() -> None:
     output = CliRunner().invoke(app, ["devices"]).output
     assert "local-cpu" in output
@@ -87,8 +94,8 @@ def test_the_example_is_a_run_toml(tmp_path: Path) -> None:
         (["profile", "local-cpu", "--seconds", "-1"], "measurement.seconds must be from 0"),
         (["search", "none.toml"], "does not exist"),
         (["search"], "must be given a run.toml"),
-        (["search", EXAMPLE, "--workers", "0"], "workers must be a number of processes from 1 up"),
-        (["search", EXAMPLE, "--workers", "foo"], "workers must be a number of processes from 1 up"),
+        (["search", EXAMPLE, "--workers", "0"], "workers must be a number of processes from 1 to 9999"),
+        (["search", EXAMPLE, "--workers", "foo"], "workers must be a number of processes from 1 to 9999"),
         (["export", "."], "must hold a run.toml"),
         (["verify", "nowhere"], "it does not exist"),
         (["report", "nowhere"], "it does not exist"),

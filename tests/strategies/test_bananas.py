@@ -12,7 +12,7 @@ from hwnas.front import Candidate, Evaluation, hypervolume
 from hwnas.objectives import Objective, macs
 from hwnas.spaces import MobileNetV3, SearchSpace
 from hwnas.strategies import BANANAS
-from hwnas.strategies.bananas import MARGIN, _gaining
+from hwnas.strategies.bananas import MARGIN, _corner
 from hwnas.testing import StrategyContract, ToySpace
 from hwnas.testing.strategy_contract import MakeStrategy, converse, toy_error, toy_latency, toy_objectives
 
@@ -126,39 +126,24 @@ def test_mutants_are_near_the_best(mobile: MobileNetV3) -> None:
     assert np.mean([tuple(row) in near for row in drawn.tolist()]) == pytest.approx(100 / 110, abs=0.01)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
-def test_a_batch_takes_what_adds_most_one_after_another(count: int) -> None:
-    rng = np.random.default_rng(count)
-    front_NM, values_NM = rng.random((5, count)), rng.random((40, count)) * 0.9
-    both_NM = np.concatenate([front_NM, values_NM])
-    best_NM = both_NM[[not ((both_NM <= one).all(axis=1) & (both_NM < one).any(axis=1)).any() for one in both_NM]]
-    reference = (best_NM.max(axis=0) + MARGIN * np.ptp(best_NM, axis=0) + (MARGIN if len(best_NM) == 1 else 0)).tolist()
-    expected: list[int] = []
-    for _ in range(4):
-        known_NM = np.concatenate([front_NM, values_NM[expected]])
-        volumes = [hypervolume(np.concatenate([known_NM, one[None]]), reference) for one in values_NM]
-        if max(volumes) > hypervolume(known_NM, reference) * (1 + 1e-12):
-            expected.append(int(np.argmax(volumes)))
-    assert _gaining(values_NM, front_NM, 4) == expected
-    assert expected
-
-
-def test_nothing_is_gained_by_nothing() -> None:
-    assert _gaining(np.zeros((0, 2)), np.zeros((0, 2)), 3) == []
-    assert _gaining(np.ones((3, 2)), np.zeros((1, 2)), 3) == []
-    assert _gaining(np.ones((3, 2)), np.zeros((0, 2)), 3) == [0]
+def test_a_front_is_counted_up_to_beyond_its_ends() -> None:
+    """Both of its ends add as much as its range allows; what it dominates does not count."""
+    values_NM = np.array([[0.0, 3.0], [1.0, 1.0], [9.0, 9.0]])
+    assert _corner(values_NM).tolist() == [1 + MARGIN, 3 + 2 * MARGIN]
+    assert _corner(values_NM[:1]).tolist() == [MARGIN, 3 + MARGIN]
+    assert _corner(values_NM[:0]).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(
     ("option", "value", "must"),
     [
-        ("initial_size", 0, "initial_size of bananas must be an integer of at least 1"),
+        ("initial_size", 0, "initial_size of bananas must be a whole number from 1 to"),
         ("batch_size", 2.5, "batch_size of bananas must be"),
         ("parents", -1, "parents of bananas must be"),
         ("mutants", 0, "mutants of bananas must be"),
-        ("ensemble_size", 1, "members of a neural ensemble must be an integer of at least 2"),
-        ("hidden_width", 0, "hidden_width of a neural ensemble must be"),
-        ("training_steps", 0, "steps of a neural ensemble must be"),
+        ("ensemble_size", 1, "ensemble_size of bananas must be a whole number from 2 to"),
+        ("hidden_width", 0, "hidden_width of bananas must be"),
+        ("training_steps", 0, "training_steps of bananas must be"),
     ],
 )
 def test_hyperparameters_out_of_range_are_refused(mobile: MobileNetV3, option: str, value: float, must: str) -> None:

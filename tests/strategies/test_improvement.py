@@ -8,10 +8,7 @@ from hwnas.strategies.improvement import Undominated
 
 
 def undominated(front_NM, reference_M):
-    found = Undominated(np.asarray(reference_M, dtype=float))
-    for point_M in front_NM:
-        found.add(point_M)
-    return found
+    return Undominated(np.asarray(reference_M, dtype=float), np.asarray(front_NM, dtype=float))
 
 
 def gains(front_NM, points_NM, reference_M):
@@ -67,3 +64,29 @@ def test_more_doubt_never_hopes_for_less() -> None:
     found_N = undominated(front_NM, [1.0, 1.0]).expected_improvement(means_NM, stds_NM)
     assert found_N[0] == 0
     assert (np.diff(found_N) > 0).all()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_what_gains_most_is_taken_one_after_another(count: int) -> None:
+    rng = np.random.default_rng(count)
+    front_NM, values_NM, corner = rng.random((5, count)), rng.random((40, count)) * 0.9, [1.2] * count
+    expected: list[int] = []
+    for _ in range(4):
+        known_NM = np.concatenate([front_NM, values_NM[expected]])
+        gained = gains(known_NM, values_NM, corner)
+        if max(gained) > 1e-12:
+            expected.append(int(np.argmax(gained)))
+    assert undominated(front_NM, corner).take(values_NM, np.zeros_like(values_NM), count=4) == expected
+    assert expected
+
+
+def test_nothing_is_taken_that_gains_nothing() -> None:
+    front_NM = np.zeros((1, 2))
+    for values_NM in (np.zeros((0, 2)), np.ones((3, 2)), np.zeros((1, 2))):
+        assert undominated(front_NM, [2.0, 2.0]).take(values_NM, np.zeros_like(values_NM), count=3) == []
+    assert undominated([], [2.0, 2.0]).take(np.ones((3, 2)), np.zeros((3, 2)), count=3) == [0]
+
+
+def test_what_is_uncertain_is_taken_once() -> None:
+    mean_NM, std_NM = np.array([[0.5, 0.5], [0.6, 0.6]]), np.full((2, 2), 0.2)
+    assert undominated([], [1.0, 1.0]).take(mean_NM, std_NM, count=3) == [0, 1]

@@ -67,5 +67,5 @@ def test_a_bound_that_nothing_meets_is_an_error() -> None:
 @pytest.mark.parametrize("batch_size", [0, -1, 2.5])
 def test_a_batch_of_nothing_is_refused(batch_size: float) -> None:
     space = ToySpace()
-    with pytest.raises(SettingsError, match="batch_size of random must be an integer of at least 1"):
+    with pytest.raises(SettingsError, match="batch_size of random must be a whole number from 1 to"):
         RandomSearch(space, [macs(space)], rng=np.random.default_rng(0), batch_size=batch_size)  # type: ignore[arg-type]

@@ -94,5 +94,5 @@ def test_a_bound_that_nothing_meets_is_an_error() -> None:
 @pytest.mark.parametrize("value", [0, 2.5])
 def test_hyperparameters_out_of_range_are_refused(option: str, value: float) -> None:
     space = ToySpace()
-    with pytest.raises(SettingsError, match=f"{option} of regularized_evolution must be an integer of at least 1"):
+    with pytest.raises(SettingsError, match=f"{option} of regularized_evolution must be a whole number from 1 to"):
         make(space, [macs(space)], **{option: value})  # type: ignore[arg-type]

@@ -176,15 +176,16 @@ def test_fewer_may_be_told_than_were_asked_for(space: ToySpace) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "must"),
     [
-        ("initial_size", 0, "an integer of at least 1"),
-        ("batch_size", 2.5, "an integer of at least 1"),
-        ("hidden_units", 0, "an integer of at least 1"),
-        ("updates", -1, "an integer of at least 1"),
-        ("replay_size", 0, "an integer of at least 1"),
+        ("initial_size", 0, "a whole number from 1 to"),
+        ("batch_size", 2.5, "a whole number from 1 to"),
+        ("hidden_units", 0, "a whole number from 1 to 4096"),
+        ("hidden_units", 10**6, "a whole number from 1 to 4096"),
+        ("updates", -1, "a whole number from 1 to"),
+        ("replay_size", 0, "a whole number from 1 to"),
         ("elite_share", 1.1, "from 0 to 1"),
-        ("learning_rate", -0.1, "a number from 0 up"),
-        ("learning_rate", float("inf"), "a number from 0 up"),
-        ("entropy_weight", float("nan"), "a number from 0 up"),
+        ("learning_rate", -0.1, "from 0 to 1"),
+        ("learning_rate", float("inf"), "from 0 to 1"),
+        ("entropy_weight", float("nan"), "from 0 to 1"),
     ],
 )
 def test_hyperparameters_out_of_range_are_refused(space: ToySpace, option: str, value: float, must: str) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hwnas.benchmarks import Truth, load_benchmark
-from hwnas.errors import SettingsError
+from hwnas.errors import InfeasibleError, SettingsError
 from hwnas.front import Evaluation
 from hwnas.objectives import Objective, macs, score_choices
 from hwnas.spaces import MobileNetV3, NASBench201, SearchSpace
@@ -83,6 +83,12 @@ def test_a_bound_that_only_evaluations_can_tell_is_found(mobile: MobileNetV3) ->
     within = [np.mean([error.evaluate([one.architecture])[0] <= bound for one in batch]) for batch in (first, *later)]
     assert within[0] < 0.4
     assert within[-1] > 0.7
+
+
+def test_a_bound_that_no_architecture_of_a_small_space_meets_is_an_error() -> None:
+    space = ToySpace()
+    with pytest.raises(InfeasibleError, match="macs <= 1 MACs"):
+        make(space, [toy_error(space), macs(space).bounded(1.0)]).ask()
 
 
 def test_disconnected_cells_are_not_asked_for() -> None:

@@ -35,6 +35,7 @@ def test_what_it_means(workers: int | str, address: WorkersAddress) -> None:
         *("ray://", "ray://head", "ray://head:x", "ray://head:99999", "ray://:10001", "ray:/head:1", "http://head:1"),
         *("ray://head:1/path", "ray://head:1?workers=0", "ray://head:1?workers=x", "ray://head:1?worker=2"),
         *("ray?workers=", "ray?workers=1&workers=2", "ray#1", "rays"),
+        *(10**6, "1000000", "9" * 5000, "ray?workers=10000", "ray://head:" + "9" * 5000),
     ],
 )
 def test_what_means_nothing_is_refused(workers: Any) -> None:
