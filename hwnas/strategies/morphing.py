@@ -36,13 +36,11 @@ def candidates_from(space: SearchSpace, history: History, parents: Mapping[tuple
     """Candidates from the choices of each child and its parent's row in `history`; no parent where that one failed."""
     if not parents:
         return []
+    rows = list(parents.values())
     made = space.architectures(np.array(list(parents), dtype=np.int64))
-    known = space.architectures(history.choices_NV[list(parents.values())])
-    failed = np.isnan(history.values_NM[list(parents.values())]).any(axis=1).tolist()
-    return [
-        Candidate(child, None if without else parent)
-        for child, parent, without in zip(made, known, failed, strict=True)
-    ]
+    known = space.architectures(history.choices_NV[rows])
+    failed_N: npt.NDArray[np.bool_] = np.isnan(history.values_NM[rows]).any(axis=1)
+    return [Candidate(child, None if failed else one) for child, one, failed in zip(made, known, failed_N, strict=True)]
 
 
 def logarithmic(values_NM: FloatArray) -> FloatArray:
