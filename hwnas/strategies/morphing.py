@@ -39,8 +39,8 @@ def candidates_from(space: SearchSpace, history: History, parents: Mapping[tuple
     rows = list(parents.values())
     made = space.architectures(np.array(list(parents), dtype=np.int64))
     known = space.architectures(history.choices_NV[rows])
-    failed_N: npt.NDArray[np.bool_] = np.isnan(history.values_NM[rows]).any(axis=1)
-    return [Candidate(child, None if failed else one) for child, one, failed in zip(made, known, failed_N, strict=True)]
+    failed = set(np.flatnonzero(np.isnan(history.values_NM).any(axis=1)).tolist())
+    return [Candidate(child, None if row in failed else one) for child, one, row in zip(made, known, rows, strict=True)]
 
 
 def logarithmic(values_NM: FloatArray) -> FloatArray:

@@ -24,7 +24,7 @@ def test_fronts_are_compared_and_written(tool, tmp_path, capsys):
     shares = document["dominated"]["random, 1 epochs by lemonade"]
     assert set(shares) == {"error", "test_error"}
     assert all(0 <= share <= 1 for share in shares.values())
-    assert "dominated by lemonade" in capsys.readouterr().out
+    assert "random, 1 epochs by lemonade: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
