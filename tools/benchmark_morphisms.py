@@ -2,19 +2,23 @@
 
 lemonade and nash begin with small networks of convnet and let each child start from its parent's weights; random
 architectures of the same space are each trained from scratch, for each of several numbers of epochs. All get the same
-time, counted in seconds of the processor, so that what else the machine does matters little. Fronts of validation error
-against size are compared, and the errors of their members on the test part, which no search has seen.
+time, counted in seconds of the processor, so that what else the machine does matters little, and each way of searching is
+a process of one thread. Fronts of validation error against size are compared, and the errors of their members on the test
+part, which no search has seen.
+
+The JSON holds what each way has `found`, by its name, and under `dominated` which share of a random front's members some
+member of another front is at least as good as. It is written as the ways end.
 
 Example: python tools/benchmark_morphisms.py --seconds 150 --json morphisms.json
 """
 
 import argparse
-import json
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,12 +28,14 @@ import torch
 
 from hwnas.devices.environment import cpu_name
 from hwnas.errors import HwnasError
+from hwnas.files import write_json
 from hwnas.front import Candidate, Evaluation, ParetoFront, hypervolume, pareto_front
 from hwnas.objectives import Objective, error, macs, parameters
 from hwnas.spaces import ConvNet, SearchSpace
 from hwnas.strategies import make_strategy
 from hwnas.training import ImageData, NetworkEvaluator, TrainingSettings, accuracy, load_data
 
+SCHEMA_VERSION: Final = 1
 COSTS: Final[dict[str, Callable[[SearchSpace], Objective]]] = {"parameters": parameters, "macs": macs}
 WORST_ERROR: Final = 0.2
 """Of the hypervolume's reference point; the cost is scaled from the smallest to the largest network's, as a logarithm."""
@@ -140,32 +146,60 @@ def share_dominated(ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str, A
 def main(arguments: Sequence[str] | None = None) -> None:
     """Searches, compares, prints, and writes JSON."""
     given = parse(arguments)
-    torch.set_num_threads(1)
-    contest = Contest(given, load_data("digits"))
     document: dict[str, Any] = {
-        "machine": {"cpu": cpu_name(), "python": platform.python_version(), "torch": torch.__version__},
+        "schema_version": SCHEMA_VERSION,
+        "machine": {
+            "cpu": cpu_name(),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
         "setting": {name: value for name, value in vars(given).items() if name != "json"},
         "found": {},
         "dominated": {},
     }
-    ways: dict[str, Callable[[Path], dict[str, Any]]] = {
-        f"random, {epochs} epochs": partial(contest.random, epochs) for epochs in given.random_epochs
+    for name, found in outcomes(given):
+        document["found"][name] = found
+        document["dominated"] = dominated(document["found"], given.strategies, cost=given.cost)
+        show(name, found, given.cost)
+        if given.json:
+            write_json(given.json, document)
+    for name, shares in document["dominated"].items():
+        print(f"{name}: {shares['error']:.0%} of its front dominated ({shares['test_error']:.0%} on test)")
+
+
+def outcomes(given: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What each way of searching found, with its name, as they end."""
+    ways = {f"random, {epochs} epochs": epochs for epochs in given.random_epochs} | {
+        one: one for one in given.strategies
     }
-    ways |= {name: partial(contest.grown, name) for name in given.strategies}
-    for name, run in ways.items():
-        with tempfile.TemporaryDirectory() as folder:
-            document["found"][name] = run(Path(folder))
-        show(name, document["found"][name], given.cost)
-    for ours in given.strategies:
-        for theirs in (name for name in document["found"] if name.startswith("random")):
-            fronts = [document["found"][name]["front"] for name in (ours, theirs)]
-            shares = {part: share_dominated(*fronts, names=[part, given.cost]) for part in ("error", "test_error")}
-            document["dominated"][f"{theirs} by {ours}"] = shares
-            print(
-                f"{theirs}: {shares['error']:.0%} of its front dominated by {ours} ({shares['test_error']:.0%} on test)"
-            )
-    if given.json:
-        given.json.write_text(json.dumps(document, indent=1) + "\n")
+    if given.processes == 1:
+        yield from ((name, searched(given, way)) for name, way in ways.items())
+        return
+    with ProcessPoolExecutor(given.processes, mp_context=get_context("spawn")) as pool:
+        running = {pool.submit(searched, given, way): name for name, way in ways.items()}
+        yield from ((running[one], one.result()) for one in as_completed(running))
+
+
+def searched(given: argparse.Namespace, way: str | int) -> dict[str, Any]:
+    """The front that is found by a strategy, or by training random architectures for so many epochs."""
+    torch.set_num_threads(1)
+    contest = Contest(given, load_data("digits"))
+    with tempfile.TemporaryDirectory() as folder:
+        return contest.grown(way, Path(folder)) if isinstance(way, str) else contest.random(way, Path(folder))
+
+
+def dominated(found: Mapping[str, dict[str, Any]], strategies: Sequence[str], *, cost: str) -> dict[str, Any]:
+    """The share of each random front that each strategy dominates, by validation and by test error."""
+    return {
+        f"{theirs} by {ours}": {
+            part: share_dominated(found[ours]["front"], found[theirs]["front"], names=[part, cost])
+            for part in ("error", "test_error")
+        }
+        for theirs in sorted(found.keys() - strategies)
+        for ours in strategies
+        if ours in found
+    }
 
 
 def show(name: str, found: dict[str, Any], cost: str) -> None:
@@ -185,11 +219,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=150.0, help="of the processor, for each way of searching")
     parser.add_argument("--strategies", nargs="+", default=["lemonade", "nash"])
     parser.add_argument("--cost", choices=COSTS, default="parameters")
-    parser.add_argument("--epochs", type=int, default=4, help="of each network that has a parent, or could have")
+    parser.add_argument("--epochs", type=int, default=8, help="of each network that has a parent, or could have")
     parser.add_argument("--random-epochs", type=int, nargs="+", default=[20, 60], help="of each random network")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--learning-rate", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=2, help="in which the ways of searching run, each in one")
     parser.add_argument("--json", type=Path)
     return parser.parse_args(arguments)
 

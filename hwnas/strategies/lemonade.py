@@ -16,8 +16,10 @@ import numpy.typing as npt
 from hwnas.front import Candidate, Evaluation
 from hwnas.objectives import Objective, score_choices
 from hwnas.spaces import IntArray, SearchSpace
-from hwnas.strategies.history import History, constrained_ranks
-from hwnas.strategies.morphing import Steps, candidates_from, require_count, small_choices, within_cheap_bounds
+from hwnas.strategies.history import constrained_ranks
+from hwnas.strategies.hyperparameters import require_count
+from hwnas.strategies.morphing import candidates_from, logarithmic, steps_from
+from hwnas.strategies.proposals import Proposals
 from hwnas.strategies.search_strategy import SearchStrategy
 
 __all__ = ["LEMONADE"]
@@ -61,62 +63,60 @@ class LEMONADE(SearchStrategy):
         self._first_networks = require_count("first_networks of lemonade", first_networks)
         self._children = require_count("children of lemonade", children)
         self._proposals = require_count("proposals of lemonade", proposals, least=self._children)
-        self._history = History(objectives)
+        self._known = Proposals(space, objectives, rng)
 
     def ask(self) -> list[Candidate]:
-        """Small networks, then children of the front; none once every architecture was told.
+        """Small networks, then children of the front; none once a bounded number of random draws finds nothing new.
 
         Raises:
             InfeasibleError: no architecture was found that meets the bounds of the cheap objectives.
         """
-        history = self._history
-        if not len(history):
-            first_NV = small_choices(self._space, self._objectives, self._first_networks, rng=self._rng)
-            return [Candidate(one) for one in self._space.architectures(first_NV)]
+        history = self._known.history
         ranks_N = constrained_ranks(history.values_NM, history.violations_N)
         for rank in np.unique(ranks_N):
             parents = self._propose(np.flatnonzero(ranks_N == rank))
             if parents:
-                chosen = self._accept(np.array(list(parents), dtype=np.int64), ranks_N == 0)
-                return candidates_from(self._space, history, chosen, [parents[child] for child in chosen])
-        return []
+                return candidates_from(self._space, history, self._accept(parents, ranks_N == 0))
+        first_NV = self._known.uniform(self._children) if len(history) else self._known.small(self._first_networks)
+        return [Candidate(one) for one in self._space.architectures(first_NV)]
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Takes note of them: the population is the front of all."""
-        self._history.add(evaluations)
+        self._known.tell(evaluations)
 
     def state_dict(self) -> dict[str, Any]:
         """See SearchStrategy."""
-        return {"history": self._history.state_dict(), "rng": self._rng.bit_generator.state}
+        return self._known.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See SearchStrategy."""
-        self._history.load_state_dict(state["history"])
-        self._rng.bit_generator.state = state["rng"]
+        self._known.load_state_dict(state)
 
     def _propose(self, parents_N: IntArray) -> dict[tuple[int, ...], int]:
-        """New children of the evaluations in these rows, each with the row of its parent."""
-        choices_NV = self._history.choices_NV[parents_N]
+        """New children of the evaluations in these rows, each with the row of its parent; half of either kind of step."""
+        choices_NV = self._known.history.choices_NV[parents_N]
         chances_N = self._rarity(choices_NV, choices_NV)
         drawn_N = self._rng.choice(len(parents_N), size=self._proposals, p=chances_N)
-        steps = {int(row): Steps(self._space, choices_NV[row], self._history) for row in np.unique(drawn_N)}
-        if not any(map(len, steps.values())):
-            every = range(len(parents_N))
-            steps = {row: Steps(self._space, choices_NV[row], self._history) for row in every}
-            drawn_N = np.array([row for row in every if len(steps[row])], dtype=np.int64)
+        steps = {row: steps_from(self._space, self._known, choices_NV[row]) for row in np.unique(drawn_N).tolist()}
+        if not any(steps.values()):
+            steps = {row: steps_from(self._space, self._known, one_V) for row, one_V in enumerate(choices_NV)}
+            drawn_N = np.array(list(steps), dtype=np.int64)
         found: dict[tuple[int, ...], int] = {}
         for row in drawn_N.tolist():
-            if len(steps[row]):
-                found.setdefault(steps[row].draw(self._rng), int(parents_N[row]))
+            if kinds := steps[row]:
+                child_V = self._rng.choice(kinds[self._rng.integers(len(kinds))])
+                found.setdefault(tuple(child_V.tolist()), int(parents_N[row]))
         return found
 
-    def _accept(self, proposed_NV: IntArray, population_N: npt.NDArray[np.bool_]) -> list[tuple[int, ...]]:
-        """Those to evaluate, drawn by their cheap objectives."""
-        proposed_NV = proposed_NV[within_cheap_bounds(self._space, self._objectives, proposed_NV)]
-        chances_N = self._rarity(proposed_NV, self._history.choices_NV[population_N])
-        count = min(self._children, len(proposed_NV))
-        chosen_N = self._rng.choice(len(proposed_NV), size=count, replace=False, p=chances_N)
-        return [tuple(row) for row in proposed_NV[chosen_N].tolist()]
+    def _accept(
+        self, parents: Mapping[tuple[int, ...], int], population_N: npt.NDArray[np.bool_]
+    ) -> dict[tuple[int, ...], int]:
+        """Those of the children to evaluate, drawn by their cheap objectives."""
+        proposed = list(parents)
+        chances_N = self._rarity(np.array(proposed), self._known.history.choices_NV[population_N])
+        count = min(self._children, len(proposed))
+        chosen_N = self._rng.choice(len(proposed), size=count, replace=False, p=chances_N)
+        return {proposed[number]: parents[proposed[number]] for number in chosen_N.tolist()}
 
     def _rarity(self, choices_NV: IntArray, population_PV: IntArray) -> FloatArray:
         """Chances (N,) in inverse proportion to the density of the population's cheap objectives."""
@@ -126,7 +126,7 @@ class LEMONADE(SearchStrategy):
         both_NV = np.concatenate([choices_NV, population_PV])
         values_NM = np.column_stack([*score_choices(self._space, cheap, both_NV).values()])
         values_NM = np.where(np.isfinite(values_NM), values_NM, np.nanmax(values_NM, axis=0, initial=0.0))
-        scaled_NM = np.log(values_NM) if (values_NM > 0).all() else values_NM
+        scaled_NM = logarithmic(values_NM)
         inverse_N = 1 / density(scaled_NM[len(choices_NV) :], scaled_NM[: len(choices_NV)])
         chances_N: FloatArray = inverse_N / inverse_N.sum()
         return chances_N

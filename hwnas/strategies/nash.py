@@ -1,10 +1,12 @@
 """NASH: neural architecture search by hill climbing over network morphisms (Elsken, Metzen & Hutter, 2017).
 
 In each step a handful of children of the best network so far are trained for a short while from its weights, by an annealed
-learning rate, and the best of all goes on. With several objectives "best" is the best by weights that are drawn anew for
-each step, so that the hills of all trade-offs are climbed in turns.
+learning rate, and the best of all goes on. Children keep the function of their parent where the space knows morphisms, so
+that a climb only grows; they are one, two, four or more morphisms away, so that a step is as long as it pays. With several
+objectives "best" is the best by weights that are drawn anew for each step, so that the hills of all trade-offs are climbed
+in turns.
 
-Suffixes: N architectures, M objectives.
+Suffixes: N architectures, V variables, M objectives.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,15 +17,18 @@ import numpy.typing as npt
 
 from hwnas.front import Candidate, Evaluation, non_dominated
 from hwnas.objectives import Objective
-from hwnas.spaces import SearchSpace
-from hwnas.strategies.history import History
-from hwnas.strategies.morphing import Steps, candidates_from, require_count, small_choices, within_cheap_bounds
+from hwnas.spaces import IntArray, SearchSpace
+from hwnas.strategies.hyperparameters import require_count
+from hwnas.strategies.morphing import candidates_from, logarithmic, steps_from
+from hwnas.strategies.proposals import Proposals
 from hwnas.strategies.search_strategy import SearchStrategy
 
 __all__ = ["NASH"]
 
 AUGMENTATION: Final = 0.05
 """Weight of the sum beside the maximum, so that of networks with one maximum the better is best."""
+PATIENCE: Final = 4
+"""Children drawn for each that is asked for: some may come twice."""
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -38,7 +43,8 @@ class NASH(SearchStrategy):
         objectives: to minimise, within their bounds.
         rng: of everything random.
         children: of the best, evaluated in a step.
-        morphisms: the most steps between a child and its parent, whose number is drawn for each child.
+        morphisms: the most between a child and its parent; how many is drawn for each child, and 1 is as likely as 2 or 3,
+            or 4 to 7.
 
     Raises:
         SettingsError: a hyperparameter out of range.
@@ -51,71 +57,66 @@ class NASH(SearchStrategy):
         *,
         rng: np.random.Generator,
         children: int = 4,
-        morphisms: int = 3,
+        morphisms: int = 8,
     ) -> None:
-        self._space = space
-        self._objectives = tuple(objectives)
-        self._rng = rng
         self._children = require_count("children of nash", children)
         self._morphisms = require_count("morphisms of nash", morphisms)
-        self._history = History(objectives)
+        self._space, self._objectives, self._rng = space, tuple(objectives), rng
+        self._proposals = Proposals(space, objectives, rng)
 
     def ask(self) -> list[Candidate]:
-        """A small network, then children of the best; none once every architecture was told.
+        """The smallest network, then children of the best; none once a bounded number of random draws finds nothing new.
 
         Raises:
             InfeasibleError: no architecture was found that meets the bounds of the cheap objectives.
         """
-        space, history = self._space, self._history
-        if not len(history):
-            first_NV = small_choices(space, self._objectives, 1, rng=self._rng)
-            return [Candidate(one) for one in space.architectures(first_NV)]
+        space, history = self._space, self._proposals.history
         weights_M = self._rng.dirichlet(np.ones(len(self._objectives)))
         scalars_N = scalarized(history.values_NM, weights_M)
         for row in np.lexsort((scalars_N, history.violations_N)).tolist():
-            steps = Steps(space, history.choices_NV[row], history)
-            if len(steps):
-                chosen = self._draw(steps)
-                return candidates_from(space, history, chosen, [row] * len(chosen))
-        return []
+            children = self._children_of(history.choices_NV[row])
+            if children:
+                return candidates_from(space, history, dict.fromkeys(children, row))
+        start_NV = self._proposals.uniform(1) if len(history) else self._proposals.small(1)
+        return [Candidate(one) for one in space.architectures(start_NV)]
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Takes note of them."""
-        self._history.add(evaluations)
+        self._proposals.tell(evaluations)
 
     def state_dict(self) -> dict[str, Any]:
         """See SearchStrategy."""
-        return {"history": self._history.state_dict(), "rng": self._rng.bit_generator.state}
+        return self._proposals.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See SearchStrategy."""
-        self._history.load_state_dict(state["history"])
-        self._rng.bit_generator.state = state["rng"]
+        self._proposals.load_state_dict(state)
 
-    def _draw(self, steps: Steps) -> list[tuple[int, ...]]:
-        """Up to so many different children, those within the bounds of the cheap objectives first."""
-        drawn = list(dict.fromkeys(self._child(steps) for _ in range(4 * self._children)))
-        within_N = within_cheap_bounds(self._space, self._objectives, np.array(drawn, dtype=np.int64))
-        return [child for child, within in zip(drawn, within_N, strict=True) if within][: self._children]
-
-    def _child(self, steps: Steps) -> tuple[int, ...]:
-        """The choices of a child that was not told, some steps away."""
-        child = steps.draw(self._rng)
-        for _ in range(self._rng.integers(self._morphisms)):
-            further = Steps(self._space, np.array(child), self._history)
-            child = further.draw(self._rng) if len(further) else child
-        return child
+    def _children_of(self, parent_V: IntArray) -> list[tuple[int, ...]]:
+        """The choices of up to so many different children; none at a dead end."""
+        found: dict[tuple[int, ...], None] = {}
+        for _ in range(PATIENCE * self._children):
+            child_V = parent_V
+            for _ in range(int((self._morphisms + 1) ** self._rng.random())):
+                kinds = steps_from(self._space, self._proposals, child_V)
+                child_V = self._rng.choice(kinds[0]) if kinds else child_V
+            if child_V is not parent_V:
+                found[tuple(child_V.tolist())] = None
+            if child_V is parent_V or len(found) == self._children:
+                break
+        return list(found)
 
 
 def scalarized(values_NM: FloatArray, weights_M: FloatArray) -> FloatArray:
     """The augmented Chebyshev distance to the best values, (N,), infinite where a value is missing.
 
-    Each objective is scaled to [0, 1] over the non-dominated rows (Steuer & Choo, Mathematical Programming 1983).
+    Each objective is scaled to [0, 1] over the non-dominated rows, as a logarithm where all its values are positive (Steuer
+    & Choo, Mathematical Programming 1983).
     """
     scalars_N = np.full(len(values_NM), np.inf)
     sound_N = np.isfinite(values_NM).all(axis=1)
     if sound_N.any():
-        sound_NM = values_NM[sound_N]
+        sound_NM = logarithmic(values_NM[sound_N])
         front_NM = sound_NM[non_dominated(sound_NM)]
         span_M = np.ptp(front_NM, axis=0)
         weighted_NM = weights_M * (sound_NM - front_NM.min(axis=0)) / np.where(span_M > 0, span_M, 1.0)

@@ -14,7 +14,7 @@ import numpy as np
 from hwnas.errors import InfeasibleError
 from hwnas.front import Evaluation
 from hwnas.objectives import Objective, check_feasible, choices_of, score_choices
-from hwnas.spaces import IntArray, SearchSpace
+from hwnas.spaces import Architecture, IntArray, SearchSpace
 from hwnas.strategies.history import History
 
 __all__ = ["Draw", "Proposals"]
@@ -25,6 +25,8 @@ Draw = Callable[[int, int], IntArray]
 MAX_ATTEMPTS: Final = 16
 LEAST_DRAWN: Final = 256
 """Architectures drawn in an attempt: few may be new."""
+SMALL: Final = 0.5
+"""How far the options of a small architecture are at most from the smallest, on average and as a share."""
 
 
 class Proposals:
@@ -83,12 +85,20 @@ class Proposals:
 
         Uniform choices would all cost about the same, far from both ends of the front. Raises InfeasibleError.
         """
-        ends_NV = choices_of([self._space.smallest(), self._space.largest()])
+        return self._sized(count, [self._space.smallest(), self._space.largest()], largest=1.0)
+
+    def small(self, count: int) -> IntArray:
+        """Up to `count` new architectures to grow from: the smallest, and random small ones. Raises InfeasibleError."""
+        return self._sized(count, [self._space.smallest()], largest=SMALL)
+
+    def _sized(self, count: int, first: Sequence[Architecture], *, largest: float) -> IntArray:
+        """`first`, then those whose options are on average so far, as a share up to `largest`, from their smallest."""
+        first_NV = choices_of(first)
 
         def draw(number: int, _attempt: int) -> IntArray:
-            sizes_N = self._rng.random(number)
+            sizes_N = largest * self._rng.random(number)
             drawn_NV = self._rng.binomial(self._space.num_options_V - 1, sizes_N[:, None])
-            return np.concatenate([ends_NV, drawn_NV])
+            return np.concatenate([first_NV, drawn_NV])
 
         return self._random(count, draw)
 

@@ -1,77 +1,64 @@
-"""The steps that lemonade and nash take."""
+"""The steps that lemonade and nash take, and the scale on which they compare."""
 
 import numpy as np
-import pytest
 
-from hwnas.errors import SettingsError
 from hwnas.front import Candidate, Evaluation
-from hwnas.objectives import macs, parameters
+from hwnas.objectives import macs
 from hwnas.spaces import ConvNet
-from hwnas.strategies.history import History
-from hwnas.strategies.morphing import Steps, candidates_from, require_count, small_choices, within_cheap_bounds
+from hwnas.strategies.morphing import candidates_from, logarithmic, steps_from
+from hwnas.strategies.proposals import Proposals
+from hwnas.testing import ToySpace
 
 SPACE = ConvNet((1, 8, 8), 10)
 OBJECTIVES = [macs(SPACE)]
 
 
-def history_of(*architectures, failed: bool = False) -> History:
-    history = History(OBJECTIVES)
-    history.add(
-        [
-            Evaluation(Candidate(one), {}, failure="it failed")
-            if failed
-            else Evaluation(Candidate(one), {"macs": OBJECTIVES[0].evaluate([one])[0]})
-            for one in architectures
-        ]
+def told(*architectures, failed: bool = False, objectives=OBJECTIVES) -> Proposals:
+    proposals = Proposals(SPACE, objectives, np.random.default_rng(0))
+    values = [{} if failed else {"macs": OBJECTIVES[0].evaluate([one])[0]} for one in architectures]
+    failure = "it failed" if failed else None
+    proposals.tell(
+        [Evaluation(Candidate(one), found, failure=failure) for one, found in zip(architectures, values, strict=True)]
     )
-    return history
+    return proposals
 
 
-def test_steps_are_the_neighbours_that_were_not_told() -> None:
+def test_steps_are_the_neighbours_that_were_not_told_by_kind() -> None:
     parent = SPACE.sample(np.random.default_rng(0))
     known = SPACE.neighbors(parent)[:3]
-    steps = Steps(SPACE, np.array(parent.choices), history_of(parent, *known))
-    found = set(SPACE.architectures(steps.children_NV))
-    assert len(steps) == len(found)
-    assert found == set(SPACE.neighbors(parent)) - set(known)
+    keeping, nearing = (
+        SPACE.architectures(kind) for kind in steps_from(SPACE, told(parent, *known), np.array(parent.choices))
+    )
+    assert {*keeping, *nearing} == set(SPACE.neighbors(parent)) - set(known)
+    assert len({*keeping, *nearing}) == len(keeping) + len(nearing)
+    assert all(SPACE.keeps_function(parent, one) for one in keeping)
+    assert not any(SPACE.keeps_function(parent, one) for one in nearing)
 
 
-def test_both_kinds_of_steps_are_drawn_alike() -> None:
-    parent = SPACE.architecture([1, *SPACE.smallest().choices[1:]])  # there is one smaller network only
-    steps, rng = Steps(SPACE, np.array(parent.choices), history_of(parent)), np.random.default_rng(0)
-    drawn = [SPACE.architecture(steps.draw(rng)) for _ in range(200)]
-    assert 70 < sum(SPACE.keeps_function(parent, one) for one in drawn) < 130
+def test_steps_above_a_cheap_bound_are_none() -> None:
+    parent = SPACE.largest()
+    bounded = [OBJECTIVES[0].bounded(OBJECTIVES[0].evaluate([SPACE.smallest()])[0])]
+    assert steps_from(SPACE, told(parent, objectives=bounded), np.array(parent.choices)) == []
 
 
-def test_the_largest_network_has_steps_of_one_kind() -> None:
-    steps = Steps(SPACE, np.array(SPACE.largest().choices), history_of(SPACE.largest()))
-    assert SPACE.architecture(steps.draw(np.random.default_rng(0))) in SPACE.neighbors(SPACE.largest())
+def test_a_kind_of_which_there_is_none_is_left_out() -> None:
+    largest = SPACE.largest()
+    (steps_NV,) = steps_from(SPACE, told(largest), np.array(largest.choices))
+    assert set(SPACE.architectures(steps_NV)) == set(SPACE.neighbors(largest))
+    toy = ToySpace()  # it knows no morphisms
+    parent = toy.smallest()
+    (steps_NV,) = steps_from(toy, Proposals(toy, [macs(toy)], np.random.default_rng(0)), np.array(parent.choices))
+    assert set(toy.architectures(steps_NV)) == {parent, *toy.neighbors(parent)}  # it was not told of the parent either
 
 
 def test_candidates_name_the_parents_that_did_not_fail() -> None:
     parent, child = SPACE.smallest(), SPACE.largest()
-    assert candidates_from(SPACE, history_of(parent), [child.choices], [0]) == [Candidate(child, parent)]
-    assert candidates_from(SPACE, history_of(parent, failed=True), [child.choices], [0]) == [Candidate(child)]
+    assert candidates_from(SPACE, told(parent).history, {child.choices: 0}) == [Candidate(child, parent)]
+    assert candidates_from(SPACE, told(parent, failed=True).history, {child.choices: 0}) == [Candidate(child)]
+    assert candidates_from(SPACE, told(parent).history, {}) == []
 
 
-def test_cheap_bounds_sort_out_unless_nothing_meets_them() -> None:
-    choices_NV = np.array([SPACE.smallest().choices, SPACE.largest().choices])
-    least, most = parameters(SPACE).evaluate([SPACE.smallest(), SPACE.largest()])
-    for bound, expected in ((least, [True, False]), (most, [True, True]), (least - 1, [True, True])):
-        assert within_cheap_bounds(SPACE, [parameters(SPACE).bounded(bound)], choices_NV).tolist() == expected
-
-
-@pytest.mark.parametrize("count", [1, 5])
-def test_small_networks_come_each_once_and_meet_cheap_bounds(count: int) -> None:
-    bound = 1.5 * parameters(SPACE).evaluate([SPACE.smallest()])[0]
-    for objectives in ([parameters(SPACE)], [parameters(SPACE).bounded(bound)]):
-        found = SPACE.architectures(small_choices(SPACE, objectives, count, rng=np.random.default_rng(0)))
-        assert len(set(found)) == len(found) <= count
-        assert len(found) == count or objectives[0].bound is not None
-        assert objectives[0].bound is None or max(objectives[0].evaluate(found)) <= bound
-
-
-@pytest.mark.parametrize("wrong", [0, 1.0, "2", True, None])
-def test_a_count_is_a_whole_number(wrong: object) -> None:
-    with pytest.raises(SettingsError, match="n of x must be a whole number from 1 up"):
-        require_count("n of x", wrong)
+def test_objectives_that_are_positive_throughout_are_compared_by_their_ratios() -> None:
+    values_NM = np.array([[1.0, 0.0, np.e], [np.e, 5.0, np.nan]])
+    expected_NM = np.array([[0.0, 0.0, 1.0], [1.0, 5.0, np.nan]])
+    np.testing.assert_allclose(logarithmic(values_NM), expected_NM)

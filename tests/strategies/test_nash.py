@@ -72,17 +72,27 @@ def test_its_state_is_json_and_goes_on() -> None:
     assert converse(other, objectives, rounds=3) == converse(strategy, objectives, rounds=3)
 
 
-def test_children_are_up_to_so_many_steps_away() -> None:
+def test_children_grow_by_up_to_so_many_morphisms() -> None:
+    """Long steps come as well as short ones, and each keeps the function of the parent."""
     objectives = [toy_error(SPACE)]
-    rounds = converse(NASH(SPACE, objectives, rng=np.random.default_rng(0)), objectives, rounds=10)
+    rounds = converse(NASH(SPACE, objectives, rng=np.random.default_rng(0), morphisms=4), objectives, rounds=10)
     children = [one for asked in rounds[1:] for one in asked]
     apart = {int(np.not_equal(one.architecture.choices, one.parent.choices).sum()) for one in children}
-    assert apart >= {1, 2, 3}  # more where blocks of a stage that is made shorter are reset
+    assert apart == {1, 2, 3, 4}
+    assert all(SPACE.keeps_function(one.parent, one.architecture) for one in children)
     assert len({one.architecture for one in children}) == len(children)
 
 
+def test_it_climbs_from_the_smallest_to_large_networks() -> None:
+    """In a hundred evaluations of error against size, though each step only looks at four children."""
+    objectives = [toy_error(SPACE), parameters(SPACE)]
+    rounds = converse(NASH(SPACE, objectives, rng=np.random.default_rng(0)), objectives, rounds=25)
+    sizes = parameters(SPACE).evaluate([one.architecture for asked in rounds for one in asked])
+    assert max(sizes) > 0.5 * parameters(SPACE).evaluate([SPACE.largest()])[0]
+
+
 def test_a_hyperparameter_out_of_range_is_refused() -> None:
-    with pytest.raises(SettingsError, match="children of nash must be a whole number from 1 up, but 0 came"):
+    with pytest.raises(SettingsError, match="children of nash must be an integer of at least 1, but 0 came"):
         NASH(SPACE, [macs(SPACE)], rng=np.random.default_rng(0), children=0)
 
 

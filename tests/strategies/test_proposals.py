@@ -92,6 +92,13 @@ def test_every_size_begins_with_both_ends(mobile: MobileNetV3) -> None:
     assert ((depth_N < 0.2).mean(), (depth_N > 0.8).mean()) > (0.08, 0.08)
 
 
+def test_small_ones_begin_with_the_smallest(mobile: MobileNetV3) -> None:
+    found_NV = Proposals(mobile, [macs(mobile)], np.random.default_rng(0)).small(200)
+    assert found_NV[0].tolist() == list(mobile.smallest().choices)
+    share_N = (found_NV / (mobile.num_options_V - 1)).mean(axis=1)
+    assert (share_N.mean(), share_N.max()) < (0.3, 0.7)
+
+
 def test_an_end_above_a_bound_is_left_out(mobile: MobileNetV3) -> None:
     size = macs(mobile)
     bound = 1.5 * size.evaluate([mobile.smallest()])[0]

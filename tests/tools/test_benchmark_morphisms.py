@@ -12,7 +12,7 @@ def tool(load_tool):
 
 def test_fronts_are_compared_and_written(tool, tmp_path, capsys):
     path = tmp_path / "found.json"
-    arguments = ["--seconds", "0.5", "--epochs", "1", "--random-epochs", "1", "--batch-size", "256"]
+    arguments = ["--seconds", "0.5", "--epochs", "1", "--random-epochs", "1", "--batch-size", "256", "--processes", "1"]
     tool.main([*arguments, "--strategies", "lemonade", "--json", str(path)])
     document = json.loads(path.read_text())
     assert set(document["found"]) == {"random, 1 epochs", "lemonade"}
@@ -24,7 +24,7 @@ def test_fronts_are_compared_and_written(tool, tmp_path, capsys):
     shares = document["dominated"]["random, 1 epochs by lemonade"]
     assert set(shares) == {"error", "test_error"}
     assert all(0 <= share <= 1 for share in shares.values())
-    assert "dominated by lemonade" in capsys.readouterr().out
+    assert "random, 1 epochs by lemonade: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
