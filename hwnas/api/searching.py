@@ -40,7 +40,7 @@ def search(
     image_size: int | None = None,
     objectives: Sequence[str] = ("error", "macs", "latency@local-cpu"),
     bounds: Mapping[str, int | float] | None = None,
-    strategy: str | type[SearchStrategy] = "nsga2",
+    strategy: str | type[SearchStrategy] = "surrogate_nsga2",
     strategy_options: Mapping[str, int | float] | None = None,
     evaluations: int = 400,
     workers: int | str = 1,
@@ -75,7 +75,7 @@ def search(
         objectives: what to minimise: "error", "macs", "parameters", "latency@<device>", several devices if wanted.
         bounds: for some objectives, what they must not exceed: a fraction, MACs, parameters, ms.
         strategy: a strategy's name, or a SearchStrategy class.
-        strategy_options: its hyperparameters, such as {"population_size": 40}.
+        strategy_options: its hyperparameters, such as {"batch_size": 10}.
         evaluations: distinct architectures to evaluate.
         workers: where they are evaluated: so many processes of this machine, "ray" for the Ray cluster that it belongs to
             (or else one of its own), or "ray://HOST:PORT"; a cluster has as many workers as CPUs, or as "?workers=N" says.

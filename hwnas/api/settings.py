@@ -66,7 +66,7 @@ class RunSettings(BaseModel):
     image_size: Annotated[int, Field(ge=8, le=1024)] | None = None
     objectives: Annotated[list[str], Field(min_length=1)] = ["error", "macs", "latency@local-cpu"]
     bounds: dict[str, Number] = {}
-    strategy: str = "nsga2"
+    strategy: str = "surrogate_nsga2"
     strategy_options: dict[str, Number] = {}
     evaluations: Annotated[int, Field(ge=1)] = 400
     workers: int | str = 1
