@@ -16,7 +16,7 @@ import numpy.typing as npt
 from hwnas.front import Candidate, Evaluation, non_dominated
 from hwnas.objectives import Objective
 from hwnas.spaces import SearchSpace
-from hwnas.strategies.history import History
+from hwnas.strategies.history import History, require_choices_of
 from hwnas.strategies.morphing import Steps, candidates_from, require_count, small_choices, within_cheap_bounds
 from hwnas.strategies.search_strategy import SearchStrategy
 
@@ -89,6 +89,7 @@ class NASH(SearchStrategy):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See SearchStrategy."""
+        require_choices_of(self._space, state["history"]["choices"])
         self._history.load_state_dict(state["history"])
         self._rng.bit_generator.state = state["rng"]
 
