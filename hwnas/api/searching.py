@@ -75,7 +75,7 @@ def search(
         objectives: what to minimise: "error", "macs", "parameters", "latency@<device>", several devices if wanted.
         bounds: for some objectives, what they must not exceed: a fraction, MACs, parameters, ms.
         strategy: a strategy's name, or a SearchStrategy class.
-        strategy_options: its hyperparameters, such as {"population_size": 40}.
+        strategy_options: its hyperparameters, such as {"batch_size": 10}.
         evaluations: distinct architectures to evaluate.
         workers: where they are evaluated: so many processes of this machine, "ray" for the Ray cluster that it belongs to
             (or else one of its own), or "ray://HOST:PORT"; a cluster has as many workers as CPUs, or as "?workers=N" says.

@@ -4,14 +4,16 @@ Accuracies by way of NATS-Bench and its redistributions, latencies measured for 
 Raspberry Pi and two accelerators, for HW-NAS-Bench (Li et al., ICLR 2021); data/README.md tells sources and licences.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from hwnas.benchmarks.benchmark import LATENCY, Benchmark
-from hwnas.benchmarks.table import Table, require_data_set
+from hwnas.benchmarks.benchmark import LATENCY, Benchmark, FloatArray
+from hwnas.benchmarks.table import Records, Table, require_data_set
 from hwnas.spaces import NASBench201
 from hwnas.spaces.nas_bench_201 import OPTIONS
 
@@ -69,17 +71,32 @@ def load_nas_bench_201(data_set: str | None = None, *, table: Path | None = None
     space = NASBench201(data.input_shape, data.num_classes)
     choices_NV = np.array([OPTIONS.index(name) for name in DIGITS])[rows.digits(variables=6, options=len(DIGITS))]
     columns = {"error": "val200_mean", "error_12_epochs": "val12", "error_12_epochs_test": "test12"}
-    records = {
-        record: 1 - rows.numbers(f"{data.prefix}_{column}", high=100) / 100
+    makers: dict[str, Callable[[], FloatArray]] = {
+        record: partial(_error, rows, f"{data.prefix}_{column}")
         for record, column in columns.items()
         if record == "error" or f"{data.prefix}_{column}" in rows
     }
     counts = {"parameters": f"{data.prefix}_params_m", "macs": f"{data.prefix}_macs_m"}
-    records |= {record: np.round(1e6 * rows.numbers(column)) for record, column in counts.items() if column in rows}
+    makers |= {record: partial(_count, rows, column) for record, column in counts.items() if column in rows}
     if "c10_train_time_s" in rows:
-        records["train_seconds"] = data.times * rows.numbers("c10_train_time_s")
-    records |= {LATENCY + device: rows.numbers(column) for device, column in rows.devices.items()}
+        makers["train_seconds"] = lambda: data.times * rows.numbers("c10_train_time_s")
+    makers |= {LATENCY + device: partial(rows.numbers, column) for device, column in rows.devices.items()}
+    records: Mapping[str, FloatArray] = Records(makers)
+    if table is not None:
+        records = dict(records)  # so that what is wrong in it is said now
     considered_N = space.is_connected(choices_NV) & (records["error"] < MAX_ERROR)
     return Benchmark(
         "nas_bench_201", data.title, space, choices_NV, records, chosen, tuple(DATA_SETS), considered_N, notes=NOTES
     )
+
+
+def _error(rows: Table, column: str) -> FloatArray:
+    """The errors of a column of accuracies in percent, as fractions."""
+    error_N: FloatArray = 1 - rows.numbers(column, high=100) / 100
+    return error_N
+
+
+def _count(rows: Table, column: str) -> FloatArray:
+    """The whole numbers that a column of millions was rounded from."""
+    count_N: FloatArray = np.round(1e6 * rows.numbers(column))
+    return count_N

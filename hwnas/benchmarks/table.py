@@ -11,7 +11,7 @@ import io
 import math
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from hwnas.errors import StoredFileError, UnknownNameError
 
-__all__ = ["Table", "require_data_set"]
+__all__ = ["Records", "Table", "require_data_set"]
 
 DEVICE_COLUMN: Final = re.compile(r"lat_(.+)_ms")
 GZIP: Final = b"\x1f\x8b"
@@ -47,21 +47,24 @@ class Table:
     def __init__(self, where: str, content: bytes, *, key: str) -> None:
         self.where = where
         self.key = key
-        header, *rows = _rows(where, content) or [(1, [])]
-        names = [name.strip() for name in header[1]]
+        rows = _rows(where, content)
+        names = [name.strip() for name in next(rows, (1, []))[1]]
         if key not in names or len(set(names)) < len(names):
             text = ", ".join(names)
             shown = text if len(text) <= SHOWN else text[:SHOWN] + " …"
             must = f"must begin with a line of different column names, {key} among them"
             raise StoredFileError(where, must, came=f"it begins with {shown!r}" if shown else "it is empty")
-        if not rows:
-            raise StoredFileError(where, "must have a row for each architecture", came="it has none")
+        self._lines: list[int] = []
+        every: list[str] = []
         for line, cells in rows:
             if len(cells) != len(names):
                 must = f"must have {len(names)} cells, as the first line has"
                 raise StoredFileError(f"{where}, line {line}", must, came=f"it has {len(cells)}")
-        self._lines = [line for line, _ in rows]
-        self._cells = dict(zip(names, zip(*(cells for _, cells in rows), strict=True), strict=True))
+            self._lines.append(line)
+            every += cells
+        if not every:
+            raise StoredFileError(where, "must have a row for each architecture", came="it has none")
+        self._cells = {name: every[index :: len(names)] for index, name in enumerate(names)}
         self._numbers: dict[str, FloatArray] = {}
         self._check_repeats()
 
@@ -144,18 +147,47 @@ class Table:
                 raise StoredFileError(where, "must be the only row of its architecture", came=came)
 
 
+class Records(Mapping[str, FloatArray]):
+    """Recorded quantities by name, each made from its column when it is first looked at; a copy has them all.
+
+    Args:
+        makers: of the values (N,) of each.
+    """
+
+    def __init__(self, makers: Mapping[str, Callable[[], FloatArray]]) -> None:
+        self._makers = makers
+        self._made: dict[str, FloatArray] = {}
+
+    def __getitem__(self, record: str) -> FloatArray:
+        if record not in self._made:
+            self._made[record] = self._makers[record]()
+        return self._made[record]
+
+    def __contains__(self, record: object) -> bool:
+        return record in self._makers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+    def __reduce__(self) -> tuple[type[dict[str, FloatArray]], tuple[dict[str, FloatArray]]]:
+        return dict, (dict(self),)
+
+
 @cache
 def _packed(name: str, key: str) -> Table:
     content = files("hwnas.benchmarks").joinpath(f"data/{name}.csv.gz").read_bytes()
     return Table(f"{name}.csv.gz", content, key=key)
 
 
-def _rows(where: str, content: bytes) -> list[tuple[int, list[str]]]:
-    """The rows that are not blank, each with the line that it ends in. Raises StoredFileError."""
+def _rows(where: str, content: bytes) -> Iterator[tuple[int, list[str]]]:
+    """Yields the rows that are not blank, each with the line that it ends in. Raises StoredFileError."""
     try:
         unpacked = gzip.decompress(content) if content.startswith(GZIP) else content
         reader = csv.reader(io.StringIO(unpacked.decode("utf-8-sig"), newline=""), strict=True)
-        return [(reader.line_num, row) for row in reader if row]
+        yield from ((reader.line_num, row) for row in reader if row)
     except (OSError, EOFError, zlib.error) as error:
         raise StoredFileError(where, "must be a whole gzipped csv", came=f"unpacking it says: {error}") from error
     except UnicodeDecodeError as error:

@@ -47,7 +47,7 @@ BOOTSTRAP: Final = (
     r'import os,sys;w=sys.stdout;w.write("\nhwnas-agent %d.%d\n"%sys.version_info[:2]);w.flush();'
     r'r=os.fdopen(os.dup(0),"rb");n=int(r.readline());import io,tempfile,zipfile;b=io.BytesIO(r.read(n));'
     r'd=tempfile.mkdtemp(prefix="hwnas-agent-");zipfile.ZipFile(b).extractall(d);'
-    r"sys.path=[d]+[p for p in sys.path if p];from hwnas.devices.agent import main;main(d,r)"
+    r'sys.path=[d]+[p for p in sys.path if p not in("",os.getcwd())];from hwnas.devices.agent import main;main(d,r)'
 )
 """Python code without single quotes, so that any login shell hands it over whole; its first line runs on Python 2 too."""
 

@@ -1,6 +1,6 @@
 """How a predictor sees architectures: as groups of features, the same for every space.
 
-Suffixes: N architectures, V variables, F features, K costs.
+Suffixes: N architectures, C architectures with one choice changed, V variables, F features, K costs.
 """
 
 from collections.abc import Callable
@@ -92,11 +92,10 @@ class Encoding:
 def _present(space: SearchSpace, choices_NV: IntArray) -> BoolArray:
     """Which variables are of a part that is there: where another choice than the first would not be canonicalised away."""
     present_NV = choices_NV > 0
-    for variable in np.flatnonzero(space.num_options_V > 1):
-        rows = np.flatnonzero(~present_NV[:, variable])
-        other_NV = np.array(choices_NV[rows])
-        other_NV[:, variable] = 1
-        present_NV[rows, variable] = space.canonicalize(other_NV)[:, variable] > 0
+    rows, variables = np.nonzero(~present_NV & (space.num_options_V > 1))
+    changed_CV, each = choices_NV[rows], np.arange(len(rows))
+    changed_CV[each, variables] = 1
+    present_NV[rows, variables] = space.canonicalize(changed_CV)[each, variables] > 0
     return present_NV
 
 

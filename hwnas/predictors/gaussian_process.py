@@ -9,6 +9,7 @@ Suffixes: N architectures, V variables, D draws, P parameters, T architectures t
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -111,7 +112,7 @@ class _Fitted:
         between = float(found**trust * normal ** (1 - trust))
         return between if rank <= count else max(between, normal)
 
-    @property
+    @cached_property
     def widening(self) -> float:
         """What its standard deviations are multiplied by to be true."""
         return float(np.mean([self.quantile(level) / norm.ppf(0.5 + level / 2) for level in LEVELS]))

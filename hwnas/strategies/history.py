@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from hwnas.front import Evaluation
 from hwnas.objectives import Objective
-from hwnas.spaces import IntArray
+from hwnas.spaces import IntArray, SearchSpace
 
-__all__ = ["History", "constrained_ranks", "violations"]
+__all__ = ["History", "constrained_ranks", "require_choices_of", "violations"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -87,6 +87,14 @@ class History:
         failed = (float("nan"),) * len(self.objectives)
         rows = [failed if one is None else one for one in values]
         return np.array(rows, dtype=np.float64).reshape(len(rows), len(self.objectives))
+
+
+def require_choices_of(space: SearchSpace, told: Sequence[Sequence[int]]) -> None:
+    """Raises TypeError or ValueError where these choices, of a stored history, are none of `space`."""
+    options_V = space.num_options_V
+    choices_NV = np.array(told).reshape(len(told), len(options_V))
+    if ((choices_NV < 0) | (choices_NV >= options_V)).any():
+        raise ValueError(f"the state is of another space than {space.name}")
 
 
 def violations(values_NM: FloatArray, objectives: Sequence[Objective]) -> FloatArray:

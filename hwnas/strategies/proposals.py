@@ -15,7 +15,7 @@ from hwnas.errors import InfeasibleError
 from hwnas.front import Evaluation
 from hwnas.objectives import Objective, check_feasible, choices_of, score_choices
 from hwnas.spaces import Architecture, IntArray, SearchSpace
-from hwnas.strategies.history import History
+from hwnas.strategies.history import History, require_choices_of
 
 __all__ = ["Draw", "Proposals"]
 
@@ -125,10 +125,6 @@ class Proposals:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes up what `state_dict` gave. Raises KeyError, TypeError or ValueError where it is none."""
-        told = state["history"]["choices"]
-        options_V = self._space.num_options_V
-        choices_NV = np.array(told).reshape(len(told), len(options_V))
-        if ((choices_NV < 0) | (choices_NV >= options_V)).any():
-            raise ValueError(f"the state is of another space than {self._space.name}")
+        require_choices_of(self._space, state["history"]["choices"])
         self.history.load_state_dict(state["history"])
         self._rng.bit_generator.state = state["rng"]

@@ -14,7 +14,7 @@ from hwnas.api import export, report, search, verify
 SETTINGS = {
     "space_options": {"width_mult": 0.1},
     "objectives": ["error", "macs", "latency@local-cpu"],
-    "strategy_options": {"population_size": 8},
+    "strategy_options": {"first_evaluations": 8, "generations": 3},
     "evaluations": 20,
     "calibration_images": 64,
     "winners": 3,

@@ -19,7 +19,7 @@ def test_the_settings_that_ship_are_valid() -> None:
 def test_the_whole_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = {
         "space_options": {"width_mult": 0.1},
-        "strategy_options": {"population_size": 6},
+        "strategy_options": {"first_evaluations": 4, "generations": 3},
         "evaluations": 8,
         "calibration_images": 32,
         "winners": 2,

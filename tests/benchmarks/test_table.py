@@ -2,12 +2,13 @@
 
 import gzip
 import math
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hwnas.benchmarks.table import Table, require_data_set
+from hwnas.benchmarks.table import Records, Table, require_data_set
 from hwnas.errors import StoredFileError, UnknownNameError
 
 SOUND = b"arch,acc,lat_my_board_ms,lat_b_32_ms\n01,93.5,2,\n22,,nan,3.5\n\n10,50,1e1,4\n"
@@ -93,3 +94,20 @@ def test_a_data_set_is_one_of_those_known() -> None:
     assert require_data_set("b", "second", ("first", "second")) == "second"
     with pytest.raises(UnknownNameError, match=r"data set of b 'secnd' does not exist\. Did you mean 'second'"):
         require_data_set("b", "secnd", ("first", "second"))
+
+
+def test_records_are_made_when_they_are_looked_at_and_once() -> None:
+    made: list[str] = []
+
+    def make(record: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        made.append(record)
+        return np.arange(2.0)
+
+    records = Records({"a": lambda: make("a"), "b": lambda: make("b")})
+    assert (list(records), len(records), "b" in records, "c" in records) == (["a", "b"], 2, True, False)
+    assert made == []
+    assert records["b"] is records["b"]
+    assert made == ["b"]
+    copied = pickle.loads(pickle.dumps(records))
+    assert {record: values.tolist() for record, values in copied.items()} == {"a": [0.0, 1.0], "b": [0.0, 1.0]}
+    assert made == ["b", "a"]

@@ -28,7 +28,7 @@ EXAMPLE = str(Path(commands.__file__).parents[1] / "api" / "quickstart.toml")
 TINY = """
 space_options = { width_mult = 0.1 }
 objectives = ["error", "macs"]
-strategy_options = { population_size = 6 }
+strategy_options = { first_evaluations = 4, generations = 3 }
 evaluations = 10
 calibration_images = 32
 [training]

@@ -371,7 +371,7 @@ def started(python, tmp_path):
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
+        env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": "."},
         cwd=tmp_path,
     )
     assert process.stdout.readline() == b"\n"

@@ -1,6 +1,7 @@
 """What was told, and how constraints rank it."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from hwnas.front import Candidate, Evaluation
 from hwnas.objectives import Objective
 from hwnas.spaces import Architecture
-from hwnas.strategies.history import History, constrained_ranks, violations
+from hwnas.strategies.history import History, constrained_ranks, require_choices_of, violations
+from hwnas.testing import ToySpace
 
 NAN = float("nan")
 OBJECTIVES = [Objective("error", "x", lambda _: []), Objective("macs", "x", lambda _: [], bound=10.0)]
@@ -119,3 +121,10 @@ def test_one_objective_is_ranked_by_value() -> None:
 def test_where_nothing_is_within_bounds_the_nearest_is_first() -> None:
     assert constrained_ranks(np.zeros((3, 2)), np.array([2.0, np.inf, 1.0])).tolist() == [1, 2, 0]
     assert constrained_ranks(np.zeros((0, 2)), np.zeros(0)).tolist() == []
+
+
+@pytest.mark.parametrize("stored", [[[0] * 6], [[9] * 7], [[-1] + [0] * 6], [["x"] * 7], "torn"])
+def test_choices_of_another_space_are_told_apart(stored: Any) -> None:
+    require_choices_of(ToySpace(), [one.choices for one in ToySpace().everything()])
+    with pytest.raises((TypeError, ValueError)):
+        require_choices_of(ToySpace(), stored)
