@@ -16,7 +16,7 @@ quickstart: $(READY)  ## Measure this machine, search, and export checked models
 	$(BIN)/hwnas quickstart --output runs/quickstart
 
 test: $(DEVELOPING)  ## Run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not device and not gpu" -n auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not device and not gpu" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: $(DEVELOPING)  ## Formatting, lint, types and the layers
 	$(BIN)/ruff format --check .

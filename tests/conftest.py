@@ -1,4 +1,7 @@
-"""A latency table that several parts show, check and draw: made-up costs, and networks that nearly take their sum."""
+"""The order of the tests, and a latency table that several parts show, check and draw.
+
+Its costs are made up; its networks nearly take their sum.
+"""
 
 from pathlib import Path
 
@@ -9,6 +12,15 @@ from hwnas.devices import Measurement
 from hwnas.latency import LatencyTable, TableIdentity, save_table, table_path
 from hwnas.latency.costing import with_calibration
 from hwnas.spaces import MobileNetV3
+
+
+LONGEST = ("test_readme.py", "test_searching.py", "test_first_run.py")
+"""Files that other processes would wait for, were they begun last."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files come first; what is given to processes keeps the order of collection."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(scope="session")

@@ -92,7 +92,7 @@ def test_it_climbs_from_the_smallest_to_large_networks() -> None:
 
 
 def test_a_hyperparameter_out_of_range_is_refused() -> None:
-    with pytest.raises(SettingsError, match="children of nash must be an integer of at least 1, but 0 came"):
+    with pytest.raises(SettingsError, match="children of nash must be a whole number from 1 to 100000, but 0 came"):
         NASH(SPACE, [macs(SPACE)], rng=np.random.default_rng(0), children=0)
 
 
