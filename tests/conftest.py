@@ -13,7 +13,6 @@ from hwnas.latency import LatencyTable, TableIdentity, save_table, table_path
 from hwnas.latency.costing import with_calibration
 from hwnas.spaces import MobileNetV3
 
-
 LONGEST = ("test_readme.py", "test_searching.py", "test_first_run.py")
 """Files that other processes would wait for, were they begun last."""
 

@@ -121,7 +121,10 @@ def test_its_state_is_json_and_goes_on() -> None:
     [
         ({"children": 0}, "children of lemonade must be a whole number from 1 to 100000, but 0 came"),
         ({"first_networks": 2.5}, "first_networks of lemonade must be a whole number from 1 to 100000, but 2.5 came"),
-        ({"children": 20, "proposals": 10}, "proposals of lemonade must be a whole number from 20 to 100000, but 10 came"),
+        (
+            {"children": 20, "proposals": 10},
+            "proposals of lemonade must be a whole number from 20 to 100000, but 10 came",
+        ),
     ],
 )
 def test_a_hyperparameter_out_of_range_is_refused(options: dict, said: str) -> None:
