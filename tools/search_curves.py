@@ -15,7 +15,10 @@ from hwnas.files import replacing
 __all__ = ["PLOTS", "draw", "markdown"]
 
 PLOTS: Final = (".svg", ".png")
-COLOURS: Final = ("#0068a8", "#00806a", "#8a3f9e", "#b08400", "#c2417c", "#4c6b00", "#3f9bd1", "#7a4a2b", "#566070")
+COLOURS: Final = (
+    *("#0068a8", "#00806a", "#8a3f9e", "#b08400", "#c2417c", "#4c6b00", "#3f9bd1"),
+    *("#7a4a2b", "#566070", "#d1704f", "#2f4b7c", "#7fa33a", "#a98bd1"),
+)
 BEST, GRID, MUTED = "#b84a00", "#e8ebef", "#566070"
 SHARE_TICKS: Final = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
 LEAST_MISSING: Final = 5e-4
@@ -56,7 +59,7 @@ def draw(document: Mapping[str, Any], path: Path) -> None:
 
     Raises StoredFileError where it cannot be written.
     """
-    figure = Figure(figsize=(7.2, 5.2), dpi=150, layout="constrained")
+    figure = Figure(figsize=(8.4, 4.8), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     counts = document["curve_evaluations"]
     for rank, (name, entry) in enumerate(by_final_share(document)):
@@ -79,7 +82,7 @@ def draw(document: Mapping[str, Any], path: Path) -> None:
     axes.grid(color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8, loc="lower right", ncols=2)
+    figure.legend(frameon=False, fontsize=8, loc="outside right upper", title="best at the end first", title_fontsize=8)
     figure.supxlabel(caption(document), fontsize=8, color=MUTED)
     metadata = {"Date": None} if path.suffix == ".svg" else None
     with replacing(path) as scratch, rc_context({"svg.hashsalt": "hwnas"}):
