@@ -10,14 +10,14 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from hwnas.front import Candidate, Evaluation, non_dominated
+from hwnas.front import Candidate, Evaluation
 from hwnas.objectives import Objective, score_choices
 from hwnas.predictors import NeuralEnsemble
 from hwnas.predictors.encoding import standardized
 from hwnas.spaces import IntArray, SearchSpace
 from hwnas.strategies.history import constrained_ranks, violations
 from hwnas.strategies.hyperparameters import require_count
-from hwnas.strategies.improvement import Undominated
+from hwnas.strategies.improvement import Undominated, worst_corner
 from hwnas.strategies.proposals import Proposals
 from hwnas.strategies.search_strategy import SearchStrategy
 from hwnas.strategies.variation import change_one
@@ -30,7 +30,7 @@ LEAST_TOLD: Final = 2
 """Evaluations that did not fail, before an ensemble is trained."""
 RANDOM_SHARE: Final = 0.1
 """Random architectures that are drawn beside mutants, as a share of these."""
-MARGIN: Final = 1.0
+BEYOND: Final = 1.0
 """How far beyond the worst values of the front its hypervolume reaches, as a share of their range: its ends count, too."""
 MOST_MEMBERS: Final = 100
 MOST_UNITS: Final = 1024
@@ -151,17 +151,8 @@ class BANANAS(SearchStrategy):
         within = np.flatnonzero(violations_N == 0)
         front_KM = history.values_NM[history.violations_N == 0]
         within_NM = sampled_NM[within]
-        undominated = Undominated(_corner(np.concatenate([front_KM, within_NM])), front_KM)
+        corner_M = worst_corner(np.concatenate([front_KM, sampled_NM]), self._objectives, beyond=BEYOND)
+        undominated = Undominated(corner_M, front_KM)
         taken = undominated.take(within_NM, np.zeros_like(within_NM), count=self._batch_size)
         ranked = np.argsort(constrained_ranks(sampled_NM, violations_N), kind="stable")
         return np.array(list(dict.fromkeys([*within[taken], *ranked]))[: self._batch_size])
-
-
-def _corner(values_NM: FloatArray) -> FloatArray:
-    """The worst corner that hypervolume is counted from, (M,): beyond what is not dominated among `values_NM`."""
-    if not len(values_NM):
-        return np.zeros(values_NM.shape[1])
-    front_KM = values_NM[non_dominated(values_NM)]
-    span_M = np.ptp(front_KM, axis=0)
-    found_M: FloatArray = front_KM.max(axis=0) + MARGIN * np.where(span_M > 0, span_M, 1.0)
-    return found_M

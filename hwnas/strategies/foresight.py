@@ -9,18 +9,16 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from hwnas.front import non_dominated
 from hwnas.objectives import Objective, score_choices
 from hwnas.predictors import AccuracyPredictor, Encoding, make_predictor
 from hwnas.spaces import IntArray, SearchSpace
-from hwnas.strategies.history import History, violations
+from hwnas.strategies.history import History
+from hwnas.strategies.improvement import worst_corner
 
 __all__ = ["Foresight"]
 
 FloatArray = npt.NDArray[np.float64]
 
-BEYOND: Final = 0.1
-"""By how much of its extent the worst corner lies behind a front."""
 BAD: Final = 0.3
 """By how much of the way from the best to the worst corner values beyond it are still told apart."""
 
@@ -47,7 +45,7 @@ class Foresight:
 
     def fit(self, history: History, *, anew: bool) -> None:
         """Learns from what was told, at least one evaluation that did not fail; `anew`: hyperparameters included."""
-        values_NM, reference_M = history.values_NM, reference(history)
+        values_NM, reference_M = history.values_NM, worst_corner(history.values_NM, self._objectives)
         choices_NV = history.choices_NV
         for values_N, worst, objective in zip(values_NM.T, reference_M, self._objectives, strict=True):
             predictor = self._predictors.get(objective.name)
@@ -71,20 +69,3 @@ class Foresight:
                 values_NM[:, column], spread_NM[:, column] = self._predictors[objective.name].lower_tail(choices_NV)
                 values_NM[:, column] += self._lowest[objective.name]
         return values_NM, spread_NM
-
-
-def reference(history: History) -> FloatArray:
-    """The worst corner that a front is to be improved up to, (M,): the bounds, else a little behind the front.
-
-    Where no evaluation is within all bounds, or the front has no extent, all evaluations stand for the front.
-    """
-    values_NM = history.values_NM
-    sound_NM = values_NM[np.isfinite(values_NM).all(axis=1)]
-    within_NM = sound_NM[violations(sound_NM, history.objectives) == 0]
-    front_NM = within_NM[non_dominated(within_NM)] if len(within_NM) else sound_NM
-    found_M = np.empty(len(history.objectives))
-    for column, objective in enumerate(history.objectives):
-        values_N = front_NM[:, column] if np.ptp(front_NM[:, column]) > 0 else sound_NM[:, column]
-        size = np.ptp(values_N) or abs(values_N[0]) or 1.0
-        found_M[column] = values_N.max() + BEYOND * size if objective.bound is None else objective.bound
-    return found_M

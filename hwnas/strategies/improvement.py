@@ -7,17 +7,24 @@ closed form; an objective that is known exactly is one whose deviation is 0.
 Suffixes: N architectures, B boxes, K of a front, M objectives.
 """
 
+from collections.abc import Sequence
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
 
 from hwnas.front import non_dominated
+from hwnas.objectives import Objective
+from hwnas.strategies.history import violations
 
-__all__ = ["Undominated"]
+__all__ = ["Undominated", "worst_corner"]
 
 FloatArray = npt.NDArray[np.float64]
 
-ROOT_TWO_PI = float(np.sqrt(2 * np.pi))
+ROOT_TWO_PI: Final = float(np.sqrt(2 * np.pi))
+BEYOND: Final = 0.1
+"""By how much of its extent the worst corner lies behind a front."""
 
 
 class Undominated:
@@ -108,6 +115,27 @@ class Undominated:
             taken.append(best)
             self.add(mean_NM[best])
         return taken
+
+
+def worst_corner(values_NM: FloatArray, objectives: Sequence[Objective], *, beyond: float = BEYOND) -> FloatArray:
+    """The worst corner that a front is to be improved up to, (M,): the bounds, else a little behind the front.
+
+    Where no row is within all bounds, or the front has no extent, all rows stand for the front.
+
+    Args:
+        values_NM: at least one row without NaN.
+        objectives: whose values they are.
+        beyond: how far behind the front the corner lies, as a share of the front's extent.
+    """
+    sound_NM = values_NM[np.isfinite(values_NM).all(axis=1)]
+    within_NM = sound_NM[violations(sound_NM, objectives) == 0]
+    front_NM = within_NM[non_dominated(within_NM)] if len(within_NM) else sound_NM
+    found_M = np.empty(len(objectives))
+    for column, objective in enumerate(objectives):
+        values_N = front_NM[:, column] if np.ptp(front_NM[:, column]) > 0 else sound_NM[:, column]
+        size = np.ptp(values_N) or abs(values_N[0]) or 1.0
+        found_M[column] = values_N.max() + beyond * size if objective.bound is None else objective.bound
+    return found_M
 
 
 def _mean_below(edges_E: FloatArray, mean_N: FloatArray, std_N: FloatArray) -> FloatArray:

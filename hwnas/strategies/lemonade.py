@@ -62,8 +62,8 @@ class LEMONADE(SearchStrategy):
         self._rng = rng
         self._first_networks = require_count("first_networks of lemonade", first_networks)
         self._children = require_count("children of lemonade", children)
-        self._proposals = require_count("proposals of lemonade", proposals, least=self._children)
-        self._known = Proposals(space, objectives, rng)
+        self._num_proposals = require_count("proposals of lemonade", proposals, least=self._children)
+        self._proposals = Proposals(space, objectives, rng)
 
     def ask(self) -> list[Candidate]:
         """Small networks, then children of the front; none once a bounded number of random draws finds nothing new.
@@ -71,35 +71,37 @@ class LEMONADE(SearchStrategy):
         Raises:
             InfeasibleError: no architecture was found that meets the bounds of the cheap objectives.
         """
-        history = self._known.history
+        history = self._proposals.history
         ranks_N = constrained_ranks(history.values_NM, history.violations_N)
         for rank in np.unique(ranks_N):
             parents = self._propose(np.flatnonzero(ranks_N == rank))
             if parents:
                 return candidates_from(self._space, history, self._accept(parents, ranks_N == 0))
-        first_NV = self._known.uniform(self._children) if len(history) else self._known.small(self._first_networks)
+        first_NV = (
+            self._proposals.uniform(self._children) if len(history) else self._proposals.small(self._first_networks)
+        )
         return [Candidate(one) for one in self._space.architectures(first_NV)]
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Takes note of them: the population is the front of all."""
-        self._known.tell(evaluations)
+        self._proposals.tell(evaluations)
 
     def state_dict(self) -> dict[str, Any]:
         """See SearchStrategy."""
-        return self._known.state_dict()
+        return self._proposals.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See SearchStrategy."""
-        self._known.load_state_dict(state)
+        self._proposals.load_state_dict(state)
 
     def _propose(self, parents_N: IntArray) -> dict[tuple[int, ...], int]:
         """New children of the evaluations in these rows, each with the row of its parent; half of either kind of step."""
-        choices_NV = self._known.history.choices_NV[parents_N]
+        choices_NV = self._proposals.history.choices_NV[parents_N]
         chances_N = self._rarity(choices_NV, choices_NV)
-        drawn_N = self._rng.choice(len(parents_N), size=self._proposals, p=chances_N)
-        steps = {row: steps_from(self._space, self._known, choices_NV[row]) for row in np.unique(drawn_N).tolist()}
+        drawn_N = self._rng.choice(len(parents_N), size=self._num_proposals, p=chances_N)
+        steps = {row: steps_from(self._space, self._proposals, choices_NV[row]) for row in np.unique(drawn_N).tolist()}
         if not any(steps.values()):
-            steps = {row: steps_from(self._space, self._known, one_V) for row, one_V in enumerate(choices_NV)}
+            steps = {row: steps_from(self._space, self._proposals, one_V) for row, one_V in enumerate(choices_NV)}
             drawn_N = np.array(list(steps), dtype=np.int64)
         found: dict[tuple[int, ...], int] = {}
         for row in drawn_N.tolist():
@@ -113,7 +115,7 @@ class LEMONADE(SearchStrategy):
     ) -> dict[tuple[int, ...], int]:
         """Those of the children to evaluate, drawn by their cheap objectives."""
         proposed = list(parents)
-        chances_N = self._rarity(np.array(proposed), self._known.history.choices_NV[population_N])
+        chances_N = self._rarity(np.array(proposed), self._proposals.history.choices_NV[population_N])
         count = min(self._children, len(proposed))
         chosen_N = self._rng.choice(len(proposed), size=count, replace=False, p=chances_N)
         return {proposed[number]: parents[proposed[number]] for number in chosen_N.tolist()}

@@ -4,18 +4,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from hwnas.front import Candidate, Evaluation
 from hwnas.objectives import Objective
 from hwnas.spaces import IntArray, SearchSpace
 from hwnas.strategies.crowding import fittest_first
-from hwnas.strategies.history import violations
-from hwnas.strategies.hyperparameters import require_count
-from hwnas.strategies.proposals import Proposals
+from hwnas.strategies.generations import Generations
 from hwnas.strategies.search_strategy import SearchStrategy
-from hwnas.strategies.variation import Mating
 
 __all__ = ["NSGA2"]
+
+FloatArray = npt.NDArray[np.float64]
 
 
 class NSGA2(SearchStrategy):
@@ -50,12 +50,16 @@ class NSGA2(SearchStrategy):
         crossover_rate: float = 0.9,
         mutation_rate: float | None = None,
     ) -> None:
-        self._size = require_count("population_size of nsga2", population_size, least=4)
-        self._mating = Mating("nsga2", space, crossover_rate=crossover_rate, mutation_rate=mutation_rate, rng=rng)
-        self._space, self._objectives = space, tuple(objectives)
-        self._proposals = Proposals(space, objectives, rng)
-        self._population: list[tuple[int, ...]] = []
-        """The choices of the survivors, the fittest first."""
+        self._generations = Generations(
+            "nsga2",
+            space,
+            objectives,
+            rng=rng,
+            survive=self._survive,
+            population_size=population_size,
+            crossover_rate=crossover_rate,
+            mutation_rate=mutation_rate,
+        )
 
     def ask(self) -> list[Candidate]:
         """The first population, then offspring; empty once no offspring is new.
@@ -63,31 +67,22 @@ class NSGA2(SearchStrategy):
         Raises:
             InfeasibleError: no architecture was found that meets the bounds of the cheap objectives.
         """
-        if self._population:
-            asked_NV = self._proposals.collect(self._size, self._offspring)
-        else:
-            asked_NV = self._proposals.of_every_size(self._size)
-        return [Candidate(one) for one in self._space.architectures(asked_NV)]
+        return self._generations.ask()
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Survival of the fittest among parents and offspring."""
-        self._proposals.tell(evaluations)
-        contestants = list(dict.fromkeys([*self._population, *(one.architecture.choices for one in evaluations)]))
-        values_NM = self._proposals.history.values_at(contestants)
-        order_N = fittest_first(values_NM, violations(values_NM, self._objectives))
-        self._population = [contestants[index] for index in order_N[: self._size]]
-
-    def _offspring(self, count: int, attempt: int) -> IntArray:
-        parents_NV = np.array(self._population)
-        return self._mating.offspring(parents_NV, np.arange(len(parents_NV)), count, attempt=attempt)
+        self._generations.tell(evaluations)
 
     def state_dict(self) -> dict[str, Any]:
         """See SearchStrategy."""
-        return {**self._proposals.state_dict(), "population": [list(one) for one in self._population]}
+        return self._generations.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See SearchStrategy."""
-        population = [tuple(map(int, one)) for one in state["population"]]
-        self._proposals.load_state_dict(state)
-        self._proposals.history.values_at(population)
-        self._population = population
+        self._generations.load_state_dict(state)
+
+    @staticmethod
+    def _survive(values_NM: FloatArray, violations_N: FloatArray, size: int) -> tuple[IntArray, IntArray]:
+        """Those of the best fronts, of a front the least crowded; the fitter wins a tournament."""
+        survivors_S = fittest_first(values_NM, violations_N)[:size]
+        return survivors_S, np.arange(len(survivors_S))

@@ -4,18 +4,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from hwnas.front import Candidate, Evaluation
 from hwnas.objectives import Objective
 from hwnas.spaces import IntArray, SearchSpace
-from hwnas.strategies.history import violations
-from hwnas.strategies.hyperparameters import require_count
-from hwnas.strategies.proposals import Proposals
+from hwnas.strategies.generations import Generations
 from hwnas.strategies.reference_directions import ReferenceDirections
 from hwnas.strategies.search_strategy import SearchStrategy
-from hwnas.strategies.variation import Mating
 
 __all__ = ["NSGA3"]
+
+FloatArray = npt.NDArray[np.float64]
 
 
 class NSGA3(SearchStrategy):
@@ -49,12 +49,18 @@ class NSGA3(SearchStrategy):
         crossover_rate: float = 0.9,
         mutation_rate: float | None = None,
     ) -> None:
-        self._size = require_count("population_size of nsga3", population_size, least=4)
-        self._mating = Mating("nsga3", space, crossover_rate=crossover_rate, mutation_rate=mutation_rate, rng=rng)
-        self._space, self._objectives, self._rng = space, tuple(objectives), rng
-        self._proposals = Proposals(space, objectives, rng)
+        self._generations = Generations(
+            "nsga3",
+            space,
+            objectives,
+            rng=rng,
+            survive=self._survive,
+            population_size=population_size,
+            crossover_rate=crossover_rate,
+            mutation_rate=mutation_rate,
+        )
         self._directions = ReferenceDirections(len(objectives), population_size)
-        self._population: list[tuple[int, ...]] = []
+        self._rng = rng
 
     def ask(self) -> list[Candidate]:
         """The first population, then offspring; empty once no offspring is new.
@@ -62,36 +68,22 @@ class NSGA3(SearchStrategy):
         Raises:
             InfeasibleError: no architecture was found that meets the bounds of the cheap objectives.
         """
-        if self._population:
-            asked_NV = self._proposals.collect(self._size, self._offspring)
-        else:
-            asked_NV = self._proposals.of_every_size(self._size)
-        return [Candidate(one) for one in self._space.architectures(asked_NV)]
+        return self._generations.ask()
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Survival among parents and offspring, by front and then by reference direction."""
-        self._proposals.tell(evaluations)
-        contestants = list(dict.fromkeys([*self._population, *(one.architecture.choices for one in evaluations)]))
-        values_NM = self._proposals.history.values_at(contestants)
-        violations_N = violations(values_NM, self._objectives)
-        survivors = self._directions.survivors(values_NM, violations_N, self._size, rng=self._rng)
-        self._population = [contestants[index] for index in survivors]
-
-    def _offspring(self, count: int, attempt: int) -> IntArray:
-        parents_NV = np.array(self._population)
-        violations_N = violations(self._proposals.history.values_at(self._population), self._objectives)
-        places_N = np.unique(violations_N, return_inverse=True)[1]
-        return self._mating.offspring(parents_NV, places_N, count, attempt=attempt)
+        self._generations.tell(evaluations)
 
     def state_dict(self) -> dict[str, Any]:
         """See SearchStrategy."""
-        population = [list(one) for one in self._population]
-        return {**self._proposals.state_dict(), **self._directions.state_dict(), "population": population}
+        return {**self._generations.state_dict(), **self._directions.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See SearchStrategy."""
-        population = [tuple(map(int, one)) for one in state["population"]]
         self._directions.load_state_dict(state)
-        self._proposals.load_state_dict(state)
-        self._proposals.history.values_at(population)
-        self._population = population
+        self._generations.load_state_dict(state)
+
+    def _survive(self, values_NM: FloatArray, violations_N: FloatArray, size: int) -> tuple[IntArray, IntArray]:
+        """Those of the best fronts and then of the emptiest directions; who is less above its bounds wins a tournament."""
+        survivors_S = self._directions.survivors(values_NM, violations_N, size, rng=self._rng)
+        return survivors_S, np.unique(violations_N[survivors_S], return_inverse=True)[1]

@@ -17,10 +17,10 @@ from hwnas.predictors import Encoding
 from hwnas.predictors.encoding import standardized
 from hwnas.spaces import IntArray, SearchSpace
 from hwnas.strategies.crowding import fittest_first
-from hwnas.strategies.foresight import Foresight, reference
+from hwnas.strategies.foresight import Foresight
 from hwnas.strategies.history import violations
 from hwnas.strategies.hyperparameters import require_count, require_share
-from hwnas.strategies.improvement import Undominated
+from hwnas.strategies.improvement import Undominated, worst_corner
 from hwnas.strategies.proposals import Proposals
 from hwnas.strategies.search_strategy import SearchStrategy
 from hwnas.strategies.variation import Mating
@@ -211,7 +211,8 @@ class SurrogateNSGA2(SearchStrategy):
     def _undominated(self) -> Undominated:
         """What the evaluations within all bounds leave to be gained."""
         history = self._proposals.history
-        reference_M = np.where(np.isnan(self._costliest_M), reference(history), self._costliest_M)
+        found_M = worst_corner(history.values_NM, self._objectives)
+        reference_M = np.where(np.isnan(self._costliest_M), found_M, self._costliest_M)
         return Undominated(reference_M, history.values_NM[history.violations_N == 0])
 
     @cached_property

@@ -24,7 +24,7 @@ from hwnas.training.distributed import own_device
 from hwnas.training.evaluate import accuracy, recalibrate_batch_norm
 from hwnas.training.network import train_network
 from hwnas.training.settings import TrainingSettings
-from hwnas.training.threads import suitable_threads
+from hwnas.training.threads import one_thread
 
 __all__ = ["NetworkEvaluator"]
 
@@ -34,8 +34,10 @@ STATISTICS_IMAGES: Final = 256
 class NetworkEvaluator:
     """Trains networks one by one, keeps each in a file of its own, and scores them on the validation part.
 
-    What it finds follows from the architecture, its parent's network, the settings and the seed. A network that was
-    trained is read again, not trained again; a training that is killed leaves nothing and begins anew.
+    What it finds follows from the architecture, its parent's network, the settings and the seed; on a CPU it trains on
+    one thread, as sums over several would depend on how many there are, so that several cores are used by several
+    workers. A network that was trained is read again, not trained again; a training that is killed leaves nothing and
+    begins anew.
 
     Args:
         space: whose networks.
@@ -99,8 +101,9 @@ class NetworkEvaluator:
         if parent is not None and self._inherits:
             settings = settings.for_finetuning(settings.epochs)
         seed = self._seed_of(architecture)
-        trained = train_network(network, self._data, settings, seed=seed, device=self._device, stage="searching")
-        error = 1 - accuracy(trained.to(self._device), self._data, self._validation, device=self._device)
+        with one_thread():
+            trained = train_network(network, self._data, settings, seed=seed, device=self._device, stage="searching")
+            error = 1 - accuracy(trained.to(self._device), self._data, self._validation, device=self._device)
         write_checkpoint(self._path(architecture), identity, {"network": trained.cpu().state_dict(), "error": error})
         return error
 
@@ -120,7 +123,7 @@ class NetworkEvaluator:
                 return self._space.build(architecture)
             network = self._space.inherit(self.network(parent), parent, architecture).to(self._device)
         x_BCHW = self._data.normalized(self._statistics.images_NCHW, self._device)
-        with suitable_threads(self._data.input_shape):
+        with one_thread():
             if self._space.keeps_function(parent, architecture):
                 settle_batch_norms(network, x_BCHW)
             else:

@@ -12,7 +12,6 @@ from hwnas.front import Candidate, Evaluation, hypervolume
 from hwnas.objectives import Objective, macs
 from hwnas.spaces import MobileNetV3, SearchSpace
 from hwnas.strategies import BANANAS
-from hwnas.strategies.bananas import MARGIN, _corner
 from hwnas.testing import StrategyContract, ToySpace
 from hwnas.testing.strategy_contract import MakeStrategy, converse, toy_error, toy_latency, toy_objectives
 
@@ -124,14 +123,6 @@ def test_mutants_are_near_the_best(mobile: MobileNetV3) -> None:
     drawn = mobile.canonicalize(strategy._draw(100, 0))
     near = {one.choices for one in mobile.neighbors(best)} | {best.choices}
     assert np.mean([tuple(row) in near for row in drawn.tolist()]) == pytest.approx(100 / 110, abs=0.01)
-
-
-def test_a_front_is_counted_up_to_beyond_its_ends() -> None:
-    """Both of its ends add as much as its range allows; what it dominates does not count."""
-    values_NM = np.array([[0.0, 3.0], [1.0, 1.0], [9.0, 9.0]])
-    assert _corner(values_NM).tolist() == [1 + MARGIN, 3 + 2 * MARGIN]
-    assert _corner(values_NM[:1]).tolist() == [MARGIN, 3 + MARGIN]
-    assert _corner(values_NM[:0]).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(

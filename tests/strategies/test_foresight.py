@@ -5,7 +5,7 @@ import pytest
 
 from hwnas.front import Candidate, Evaluation
 from hwnas.objectives import Objective, choices_of, macs
-from hwnas.strategies.foresight import Foresight, reference
+from hwnas.strategies.foresight import Foresight
 from hwnas.strategies.history import History
 from hwnas.testing import ToySpace
 from hwnas.testing.strategy_contract import toy_error
@@ -95,27 +95,3 @@ def test_failed_evaluations_count_as_bad(space: ToySpace) -> None:
         foresight.fit(told_it, anew=True)
         expected.append(foresight.expected(largest)[0][0, 0])
     assert expected[1] > expected[0]
-
-
-def test_the_corner_lies_behind_the_front() -> None:
-    history = told([plain("a"), plain("b")], [(1.0, 3.0), (2.0, 1.0), (5.0, 5.0), None])
-    assert reference(history) == pytest.approx([2.1, 3.2])
-
-
-def test_bounds_are_the_corner() -> None:
-    history = told([plain("a", bound=4.0), plain("b")], [(1.0, 3.0), (2.0, 1.0), (9.0, 0.0)])
-    assert reference(history) == pytest.approx([4.0, 3.2])
-
-
-@pytest.mark.parametrize(
-    ("rows", "expected"),
-    [
-        ([(1.0, 1.0), (3.0, 4.0)], [3.2, 4.3]),  # a front of one: all stand for it
-        ([(2.0, 0.0)], [2.2, 0.1]),  # one evaluation
-        ([(2.0, 0.0), (2.0, 0.0)], [2.2, 0.1]),  # constant objectives
-    ],
-)
-def test_a_front_without_extent_still_has_a_corner(rows: list, expected: list) -> None:
-    corner_M = reference(told([plain("a"), plain("b")], rows))
-    assert (corner_M > np.max(rows, axis=0)).all()
-    assert corner_M == pytest.approx(expected)

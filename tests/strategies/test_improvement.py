@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from hwnas.front import hypervolume
-from hwnas.strategies.improvement import Undominated
+from hwnas.objectives import Objective
+from hwnas.strategies.improvement import Undominated, worst_corner
 
 
 def undominated(front_NM, reference_M):
@@ -90,3 +91,39 @@ def test_nothing_is_taken_that_gains_nothing() -> None:
 def test_what_is_uncertain_is_taken_once() -> None:
     mean_NM, std_NM = np.array([[0.5, 0.5], [0.6, 0.6]]), np.full((2, 2), 0.2)
     assert undominated([], [1.0, 1.0]).take(mean_NM, std_NM, count=3) == [0, 1]
+
+
+def plain(name, bound=None):
+    return Objective(name, "x", lambda architectures: [0.0 for _ in architectures], bound=bound)
+
+
+def corner(rows, *, bound=None, **options):
+    return worst_corner(np.array(rows), [plain("a", bound), plain("b")], **options)
+
+
+def test_the_corner_lies_behind_the_front() -> None:
+    rows = [(1.0, 3.0), (2.0, 1.0), (5.0, 5.0), (np.nan, np.nan)]
+    assert corner(rows) == pytest.approx([2.1, 3.2])
+    assert corner(rows, beyond=1.0) == pytest.approx([3.0, 5.0])
+
+
+def test_bounds_are_the_corner() -> None:
+    assert corner([(1.0, 3.0), (2.0, 1.0), (9.0, 0.0)], bound=4.0) == pytest.approx([4.0, 3.2])
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([(1.0, 1.0), (3.0, 4.0)], [3.2, 4.3]),  # a front of one: all stand for it
+        ([(2.0, 0.0)], [2.2, 0.1]),  # one evaluation
+        ([(2.0, 0.0), (2.0, 0.0)], [2.2, 0.1]),  # constant objectives
+    ],
+)
+def test_a_front_without_extent_still_has_a_corner(rows: list, expected: list) -> None:
+    corner_M = corner(rows)
+    assert (corner_M > np.max(rows, axis=0)).all()
+    assert corner_M == pytest.approx(expected)
+
+
+def test_where_nothing_is_within_the_bounds_all_stand_for_the_front() -> None:
+    assert corner([(5.0, 1.0), (7.0, 3.0)], bound=4.0) == pytest.approx([4.0, 3.2])

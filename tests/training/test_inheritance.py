@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.data import TensorDataset
 
 import hwnas.training.inheritance
 from hwnas.errors import StoredFileError
 from hwnas.spaces import ConvNet
-from hwnas.training import NetworkEvaluator, TrainingSettings, accuracy
+from hwnas.training import NetworkEvaluator, TrainingSettings, accuracy, split_dataset
 
 SPACE = ConvNet((1, 8, 8), 10)
 PARENT = SPACE.smallest()
@@ -133,3 +134,27 @@ def test_the_generators_of_others_stay_where_they_are(evaluate) -> None:
     evaluator.error(PARENT)
     evaluator.error(WIDER, PARENT)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_what_is_trained_does_not_depend_on_threads(tmp_path: Path) -> None:
+    """The weights are the same to the last bit: gradients of more pixels than a tiny image has round by threads."""
+    space = ConvNet((1, 24, 24), 3)
+    images = torch.randint(0, 256, (90, 1, 24, 24), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    data = split_dataset(TensorDataset(images, torch.arange(90) % 3), seed=0)
+    found = []
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            evaluator = NetworkEvaluator(
+                space, data, tmp_path / str(threads), settings=SETTINGS, epochs=1, device="cpu"
+            )
+            child = space.architecture([1, *space.smallest().choices[1:]])
+            errors = [evaluator.error(space.smallest()), evaluator.error(child, space.smallest())]
+            found.append((errors, evaluator.network(child).state_dict()))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert found[0][0] == found[1][0]
+    for name, value in found[0][1].items():
+        assert torch.equal(value, found[1][1][name]), name
