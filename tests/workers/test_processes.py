@@ -137,7 +137,8 @@ def test_a_parent_that_ends_leaves_nothing_behind(tmp_path: Path, ending: signal
     """Killed, or stopped by Ctrl-C, while its workers sleep in the middle of evaluations."""
     script = tmp_path / "parent.py"  # without a guard: workers do not run it again
     script.write_text(
-        "import sys, os, time\n"
+        "import sys, os, signal, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job ignores it
         "from hwnas.workers.pool import WorkerPool\n"
         "from hwnas.workers.processes import WorkerProcesses\n"
         "from hwnas.front import Candidate\n"
