@@ -27,6 +27,8 @@ __all__ = ["NASH"]
 
 AUGMENTATION: Final = 0.05
 """Weight of the sum beside the maximum, so that of networks with one maximum the better is best."""
+CONCENTRATION: Final = 0.5
+"""Of the Dirichlet distribution of weights: below 1, one objective often counts for nearly all, so that the ends grow too."""
 PATIENCE: Final = 4
 """Children drawn for each that is asked for: some may come twice."""
 
@@ -71,7 +73,7 @@ class NASH(SearchStrategy):
             InfeasibleError: no architecture was found that meets the bounds of the cheap objectives.
         """
         space, history = self._space, self._proposals.history
-        weights_M = self._rng.dirichlet(np.ones(len(self._objectives)))
+        weights_M = self._rng.dirichlet(np.full(len(self._objectives), CONCENTRATION))
         scalars_N = scalarized(history.values_NM, weights_M)
         for row in np.lexsort((scalars_N, history.violations_N)).tolist():
             children = self._children_of(history.choices_NV[row])
