@@ -1,6 +1,6 @@
 """NASH: neural architecture search by hill climbing over network morphisms (Elsken, Metzen & Hutter, 2017).
 
-In each step a handful of children of the best network so far are trained for a short while from its weights, by an annealed
+In each step a few children of the best network so far are trained for a short while from its weights, by an annealed
 learning rate, and the best of all goes on. Children keep the function of their parent where the space knows morphisms, so
 that a climb only grows; they are one, two, four or more morphisms away, so that a step is as long as it pays. With several
 objectives "best" is the best by weights that are drawn anew for each step, so that the hills of all trade-offs are climbed
@@ -58,7 +58,7 @@ class NASH(SearchStrategy):
         objectives: Sequence[Objective],
         *,
         rng: np.random.Generator,
-        children: int = 4,
+        children: int = 2,
         morphisms: int = 8,
     ) -> None:
         self._children = require_count("children of nash", children)

@@ -84,7 +84,7 @@ def test_children_grow_by_up_to_so_many_morphisms() -> None:
 
 
 def test_it_climbs_from_the_smallest_to_large_networks() -> None:
-    """In a hundred evaluations of error against size, though each step only looks at four children."""
+    """In a hundred evaluations of error against size, though each step only looks at a few children."""
     objectives = [toy_error(SPACE), parameters(SPACE)]
     rounds = converse(NASH(SPACE, objectives, rng=np.random.default_rng(0)), objectives, rounds=25)
     sizes = parameters(SPACE).evaluate([one.architecture for asked in rounds for one in asked])
