@@ -28,7 +28,7 @@ __all__ = ["NASH"]
 AUGMENTATION: Final = 0.05
 """Weight of the sum beside the maximum, so that of networks with one maximum the better is best."""
 CONCENTRATION: Final = 0.5
-"""Of the Dirichlet distribution of weights: below 1, one objective often counts for nearly all, so that the ends grow too."""
+"""Of the Dirichlet distribution of weights: below 1, one objective often counts for nearly all, and the ends grow too."""
 PATIENCE: Final = 4
 """Children drawn for each that is asked for: some may come twice."""
 

@@ -29,7 +29,9 @@ class TestNASH(StrategyContract):
 def test_it_climbs_from_one_network() -> None:
     """With one objective each parent is the best of all that were told before."""
     objectives = [toy_error(SPACE)]
-    first, *steps = converse(NASH(SPACE, objectives, rng=np.random.default_rng(0), morphisms=1), objectives, rounds=8)
+    first, *steps = converse(
+        NASH(SPACE, objectives, rng=np.random.default_rng(0), children=4, morphisms=1), objectives, rounds=8
+    )
     assert [one.architecture for one in first] == [SPACE.smallest()]
     told = [first[0].architecture]
     for asked in steps:
@@ -75,7 +77,9 @@ def test_its_state_is_json_and_goes_on() -> None:
 def test_children_grow_by_up_to_so_many_morphisms() -> None:
     """Long steps come as well as short ones, and each keeps the function of the parent."""
     objectives = [toy_error(SPACE)]
-    rounds = converse(NASH(SPACE, objectives, rng=np.random.default_rng(0), morphisms=4), objectives, rounds=10)
+    rounds = converse(
+        NASH(SPACE, objectives, rng=np.random.default_rng(0), children=4, morphisms=4), objectives, rounds=10
+    )
     children = [one for asked in rounds[1:] for one in asked]
     apart = {int(np.not_equal(one.architecture.choices, one.parent.choices).sum()) for one in children}
     assert apart == {1, 2, 3, 4}
@@ -86,7 +90,7 @@ def test_children_grow_by_up_to_so_many_morphisms() -> None:
 def test_it_climbs_from_the_smallest_to_large_networks() -> None:
     """In a hundred evaluations of error against size, though each step only looks at a few children."""
     objectives = [toy_error(SPACE), parameters(SPACE)]
-    rounds = converse(NASH(SPACE, objectives, rng=np.random.default_rng(0)), objectives, rounds=25)
+    rounds = converse(NASH(SPACE, objectives, rng=np.random.default_rng(0)), objectives, rounds=50)
     sizes = parameters(SPACE).evaluate([one.architecture for asked in rounds for one in asked])
     assert max(sizes) > 0.5 * parameters(SPACE).evaluate([SPACE.largest()])[0]
 
