@@ -19,7 +19,9 @@ from hwnas.api.settings import settings_to_toml
 from hwnas.bundles import DATA, REFERENCE, listed_file, sha256_of, write_manifest, write_reference, write_test_data
 from hwnas.devices import load_device
 from hwnas.errors import SettingsError, UnknownNameError
-from hwnas.exporters import PRECISIONS, export_onnx, save_onnx, to_precision
+from hwnas.exporters import PRECISIONS, export_onnx, model_metadata, save_onnx, to_precision, with_image_input
+from hwnas.exporters.metadata import UNSTATED_LICENCE
+from hwnas.exporters.opsets import require_opset
 from hwnas.files import replacing
 from hwnas.latency import LatencyTable, TableIdentity, load_table, table_path
 from hwnas.spaces import Architecture
@@ -59,7 +61,7 @@ class BundleOptions:
     image_input: bool = False
     engine: str | None = None
     openvino: bool = False
-    licence: str = "not stated"
+    licence: str = UNSTATED_LICENCE
 
     @classmethod
     def of(
@@ -73,7 +75,7 @@ class BundleOptions:
         image_input: bool = False,
         engine: str | None = None,
         openvino: bool = False,
-        licence: str = "not stated",
+        licence: str = UNSTATED_LICENCE,
     ) -> "BundleOptions":
         """What the run says, where nothing else is given. Raises UnknownNameError, SettingsError."""
         chosen = run.settings.precisions if precisions is None else precisions
@@ -82,6 +84,8 @@ class BundleOptions:
                 raise UnknownNameError("precision", precision, PRECISIONS)
         if engine is not None and engine not in ENGINES:
             raise UnknownNameError("engine", engine, ENGINES)
+        if opset is not None:
+            require_opset(opset)
         if not 0 <= max_drop <= 100:
             raise SettingsError("max_drop", "must be from 0 to 100 percentage points", came=f"{max_drop} came")
         size = run.settings.batch_size if batch_size is None else None if batch_size == "dynamic" else batch_size
@@ -146,8 +150,8 @@ def write_bundle(
     with replacing(place / WEIGHTS) as scratch:
         scratch.write_bytes(buffer.getbuffer())
     models = {
-        f"{precision}.onnx": _save(model, place / f"{precision}.onnx", precision, options)
-        for precision, model in _models(run, network, architecture, options)
+        name: _save(model, place / name, precision, options)
+        for name, precision, model in _models(run, network, architecture, options)
     }
     _write_reference(run.data, network, place / REFERENCE)
     others = {name: listed_file(place / name) for name in (WEIGHTS, REFERENCE)}
@@ -175,17 +179,21 @@ def write_run_test_data(run: RunFolder) -> dict[str, Any]:
 
 def _models(
     run: RunFolder, network: nn.Module, architecture: Architecture, options: BundleOptions
-) -> Iterator[tuple[str, onnx.ModelProto]]:
-    """The network in each precision."""
+) -> Iterator[tuple[str, str, onnx.ModelProto]]:
+    """(file, precision, model) of each ONNX file."""
     data = run.data
     model = export_onnx(
         network,
         data.input_shape,
         batch_size=options.batch_size,
+        opset=options.opset,
         metadata=_metadata(run, architecture, options),
     )
     for precision in options.precisions:
-        yield precision, to_precision(model, precision, calibration=_calibration(run, options))
+        converted = to_precision(model, precision, calibration=_calibration(run, options))
+        yield f"{precision}.onnx", precision, converted
+        if options.image_input:
+            yield f"{precision}-image.onnx", precision, with_image_input(converted, mean=data.mean, std=data.std)
 
 
 def _save(model: onnx.ModelProto, path: Path, precision: str, options: BundleOptions) -> dict[str, Any]:
@@ -313,10 +321,14 @@ def _images_NHWC(part: Part) -> Array:
 
 def _metadata(run: RunFolder, architecture: Architecture, options: BundleOptions) -> dict[str, str]:
     data, (network, _) = run.data, run.split(architecture)
-    return {
-        "task": "image classification",
-        "labels": "\n".join(data.class_names),
-        "architecture": run.network_space.describe(network),
-        "choices": " ".join(map(str, network.choices)),
-        "space": network.space,
-    }
+    return model_metadata(
+        labels=data.class_names,
+        input_shape=data.input_shape,
+        batch_size=options.batch_size,
+        mean=data.mean,
+        std=data.std,
+        architecture=run.network_space.describe(network),
+        space=network.space,
+        choices=network.choices,
+        licence=options.licence,
+    )

@@ -1,8 +1,12 @@
 """Latencies of exported files on the devices of a run, measured together, beside what its tables have foretold."""
 
 import logging
+import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
+
+import onnx
 
 from hwnas.api.bundling import known_table
 from hwnas.api.proving import Proven
@@ -35,14 +39,14 @@ def measure_files(
         The environment there, None where it could not be used.
     """
     names = {one.winner.name + "/" + name: (one, name) for one in proven for name in one.findings}
-    paths = {key: one.path / name for key, (one, name) in names.items() if name.endswith(".onnx")}
+    running = {key: one.path / name for key, (one, name) in names.items() if name.endswith(".onnx")}
     measured: Mapping[str, Measurement] = {}
     fingerprint, reasons = None, dict.fromkeys(names, NOT_ONNX)
     try:
-        with connect(load_device(device)) as host:
+        with tempfile.TemporaryDirectory() as scratch, connect(load_device(device)) as host:
             found = measure(
                 host,
-                paths,
+                {key: _of_own_size(run, path, Path(scratch)) for key, path in running.items()},
                 plan=run.settings.measurement,
                 sentinels=[f"{proven[0].winner.name}/{proven[0].own}"],
                 seed=run.settings.seed,
@@ -54,7 +58,7 @@ def measure_files(
             for flag in found.flags:
                 logger.warning("%s: %s", device, flag)
     except DeviceError as error:
-        reasons |= dict.fromkeys(paths, str(error))
+        reasons |= dict.fromkeys(running, str(error))
         logger.warning("Not measured on %s: %s", device, error)
     tables: dict[tuple[str, int], LatencyTable | None] = {}
     for key, (one, name) in names.items():
@@ -76,6 +80,21 @@ def missed(proven: Sequence[Proven], device: str) -> list[str]:
         if measured is not None and interval is not None and not interval[0] <= measured <= interval[1]:
             found.append(f"{one.winner.name} ({measured:.3f} ms, predicted {interval[0]:.3f} to {interval[1]:.3f})")
     return found
+
+
+def _of_own_size(run: RunFolder, path: Path, scratch: Path) -> Path:
+    """The file; one that takes images of any size as a copy that takes one of the network's own, to be timed on that."""
+    model = onnx.load(path, load_external_data=False)
+    given = model.graph.input[0].type.tensor_type
+    if given.elem_type != onnx.TensorProto.UINT8:
+        return path
+    channels, height, width = run.data.input_shape
+    sizes = (given.shape.dim[0].dim_value or 1, height, width, channels)
+    for dim, size in zip(given.shape.dim, sizes, strict=True):
+        dim.dim_value = size
+    copy = scratch / f"{path.parent.name}-{path.name}"
+    onnx.save(model, copy)
+    return copy
 
 
 def _foretold(run: RunFolder, one: Proven, name: str, device: str, table: LatencyTable | None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from hwnas.api.run_folder import DataSource, RunFolder, open_run, require_one_pr
 from hwnas.api.training import AloneSettings, evaluator_of, train_alone
 from hwnas.bundles import altered_files, load_manifest, sha256_of
 from hwnas.errors import RunError, SettingsError, StoredFileError
+from hwnas.exporters.metadata import UNSTATED_LICENCE
 from hwnas.files import exclusive, read_json, write_json
 from hwnas.front import Evaluation
 from hwnas.progress import OnProgress, silent
@@ -75,7 +76,7 @@ def export(
     image_input: bool = False,
     engine: str | None = None,
     openvino: bool = False,
-    licence: str = "not stated",
+    licence: str = UNSTATED_LICENCE,
     space: SearchSpace | None = None,
     data: DataSource | None = None,
     on_progress: OnProgress = silent,
