@@ -164,7 +164,11 @@ def export_evaluations(
             if kept.get(winner.name) == winner and _is_whole(folder, winner):
                 logger.info("Nothing to export: %s is there", winner.bundle)
             else:
-                evaluator = _write(folder, winner, own, options, evaluator, of=len(wanted), on_progress=on_progress)
+                network = _trained_before(folder, winner, kept.get(winner.name))
+                if network is None:
+                    evaluator = evaluator or (evaluator_of(folder) if folder.settings.weights == "shared" else None)
+                    network = _train(folder, winner, own, evaluator, of=len(wanted), on_progress=on_progress)
+                _write(folder, winner, network, options.with_precision(winner.precision))
             done.append(winner)
             later = [one for one in wanted[number:] if kept.get(one.name) == one]
             _save_winners(folder, [*done, *later])
@@ -251,60 +255,53 @@ def _forget(folder: RunFolder, gone: Sequence[Winner], wanted: Sequence[Winner])
         shutil.rmtree(folder.path / name, ignore_errors=True)
 
 
-def _write(
+def _trained_before(folder: RunFolder, winner: Winner, before: Winner | None) -> nn.Module | None:
+    """The network of the bundle that is there, where it was trained in the same way and its weights are whole."""
+    if before is None or before.trained_by != winner.trained_by:
+        return None
+    bundle = folder.path / winner.bundle
+    try:
+        whole = sha256_of(bundle / WEIGHTS) == load_manifest(bundle)["files"][WEIGHTS]["sha256"]
+    except (StoredFileError, OSError):
+        return None
+    return load_network(folder, winner) if whole else None
+
+
+def _train(
     folder: RunFolder,
     winner: Winner,
     own: AloneSettings,
-    options: BundleOptions,
     evaluator: SubnetEvaluator | None,
     *,
     of: int,
     on_progress: OnProgress,
-) -> SubnetEvaluator | None:
-    """Makes the bundle of `winner`, trained anew where it must be, and puts it in place when it is whole."""
+) -> nn.Module:
+    architecture = _network_of(folder, winner)
+    return train_alone(
+        folder,
+        architecture,
+        own,
+        part=folder.data.train_and_validation,
+        evaluator=evaluator,
+        checkpoint=folder.models / f"{own.name(architecture)}{CHECKPOINT}",
+        stage=f"training {winner.name.replace('-', ' ')} of {of}",
+        on_progress=on_progress,
+    ).to(memory_format=torch.contiguous_format)
+
+
+def _write(folder: RunFolder, winner: Winner, network: nn.Module, options: BundleOptions) -> None:
+    """Makes the bundle of `winner`, and puts it in place when it is whole."""
     for path in (folder.verification, folder.report):
         path.unlink(missing_ok=True)
-    network = _trained_before(folder, winner)
-    if network is None:
-        if folder.settings.weights == "shared":
-            evaluator = evaluator or evaluator_of(folder)
-        architecture = _network_of(folder, winner)
-        network = train_alone(
-            folder,
-            architecture,
-            own,
-            part=folder.data.train_and_validation,
-            evaluator=evaluator,
-            checkpoint=folder.models / f"{own.name(architecture)}{CHECKPOINT}",
-            stage=f"training {winner.name.replace('-', ' ')} of {of}",
-            on_progress=on_progress,
-        ).to(memory_format=torch.contiguous_format)
     place = folder.path / winner.bundle
     scratch = place.with_name(f".{place.name}.part")
     shutil.rmtree(scratch, ignore_errors=True)
     architecture = folder.space.from_json(winner.architecture)
     training = {"epochs": winner.finetune_epochs, "start": winner.start, "distillation": winner.distillation}
     about = {"name": winner.name, "values": dict(winner.values), "training": training}
-    write_bundle(folder, scratch, network, architecture, options.with_precision(winner.precision), about)
+    write_bundle(folder, scratch, network, architecture, options, about)
     shutil.rmtree(place, ignore_errors=True)
     scratch.rename(place)
-    return evaluator
-
-
-def _trained_before(folder: RunFolder, winner: Winner) -> nn.Module | None:
-    """The network of the bundle that is there, where it was trained in the same way and its weights are whole."""
-    if not folder.manifest.exists():
-        return None
-    bundle = folder.path / winner.bundle
-    before = next((one for one in load_winners(folder) if one.name == winner.name), None)
-    if before is None or before.trained_by != winner.trained_by:
-        return None
-    try:
-        listed = load_manifest(bundle)["files"][WEIGHTS]
-        whole = sha256_of(bundle / WEIGHTS) == listed["sha256"]
-    except (StoredFileError, OSError):
-        return None
-    return load_network(folder, winner) if whole else None
 
 
 def _save_winners(folder: RunFolder, winners: Sequence[Winner]) -> None:
