@@ -17,12 +17,14 @@ from hwnas.bundles import (
     BundleError,
     Finding,
     altered_files,
+    compare,
     examine,
     load_manifest,
     read_images,
     shortcomings,
     write_manifest,
 )
+from hwnas.devices import find_runtime
 from hwnas.errors import ExportError
 from hwnas.training import predict_logits
 
@@ -93,6 +95,9 @@ def prove(run: RunFolder, winner: Winner) -> Proven:
         for wrong in shortcomings(bundle / name, unproven, found):
             raise ExportError(wrong.where, wrong.must, came=wrong.came, do=again)
         findings[name] = found
+    for name in names:
+        if name.endswith(".xml"):
+            findings[name] = _by_openvino(run, bundle / name, manifest)
     return Proven(winner, bundle, manifest, findings)
 
 
@@ -103,6 +108,24 @@ def check_structure(path: Path) -> None:
     except Exception as error:  # a broken file fails in protobuf, in onnx's C++ or in its Python
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ExportError(str(path), "must pass the ONNX checker", came=f"it says: {reason}") from error
+
+
+def _by_openvino(run: RunFolder, path: Path, manifest: Mapping[str, Any]) -> Finding:
+    """What OpenVINO gives for its own file beside torch; nothing where it is not installed. Raises ExportError."""
+    runtime = find_runtime("openvino-cpu")
+    if runtime.version is None:
+        return UNSEEN
+    session = runtime.load(path, num_threads=1)
+    entry = manifest["files"][path.name]
+    single = {**manifest, "files": {path.name: {**entry, "batch_size": entry["batch_size"] or 1}}}
+    try:
+        random, test = read_images(path.parent, manifest, run.models / DATA)
+        found = compare(lambda batch: session.run([batch])[0], path.name, single, random, test)
+    except BundleError as error:
+        raise ExportError(error.where, error.must, came=error.came) from error
+    for wrong in shortcomings(path, single, found):
+        raise ExportError(wrong.where, wrong.must, came=wrong.came)
+    return found
 
 
 def _check_reference(run: RunFolder, winner: Winner, manifest: Mapping[str, Any]) -> None:

@@ -10,7 +10,8 @@ from typing import Any, Final, Literal
 import torch
 from torch import nn
 
-from hwnas.api.bundling import WEIGHTS, BundleOptions, write_bundle
+from hwnas.api.bundling import WEIGHTS, write_bundle
+from hwnas.api.converting import BundleOptions
 from hwnas.api.run_folder import DataSource, RunFolder, open_run, require_one_process
 from hwnas.api.training import AloneSettings, evaluator_of, train_alone
 from hwnas.bundles import altered_files, load_manifest, sha256_of
