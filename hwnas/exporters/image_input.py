@@ -6,7 +6,9 @@ channels, another scale, another resize. In here it is a part of the file.
 The resize is not ONNX's Resize, whose antialiasing not every runtime has and which cannot crop between pixels, but two
 products with matrices of filter weights, as Pillow and torchvision compute it: antialiased, the rows first, rounded to bytes
 after either. An image of the network's own size passes through untouched, so it gives exactly what the float input gives.
-NEARNESS
+Of random bytes at 5 to 500 pixels a side, resized to 8 to 40, none is more than one level away from torchvision's (0.29.2,
+antialias), and from Pillow's (13.0.0) where both sides shrink; from 100 pixels up at most 1 in 100 is away at all, of the
+smallest images at most 7 in 100 (ONNX Runtime 1.31.1, 48 pairs of sizes). ONNX's Resize was up to 15 levels away.
 """
 
 from collections.abc import Sequence
@@ -39,8 +41,8 @@ def with_image_input(
 ) -> onnx.ModelProto:
     """The model as "image" (B, H, W, C), uint8, of any height and width -> "probabilities" (B, num_classes).
 
-    Its defaults are what `load_data` does to a folder of images, PIL.ImageOps.fit. A photograph of 12 megapixels takes
-    TIMING.
+    Its defaults are what `load_data` does to a folder of images, PIL.ImageOps.fit. All of the image is multiplied: hand over
+    a large photograph at a size that its decoder can give, as JPEG's can.
 
     Args:
         model: (B, C, H, W), float32 -> logits (B, num_classes), of any precision, of a static or dynamic batch; it is left
