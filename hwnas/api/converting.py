@@ -102,6 +102,11 @@ class BundleOptions:
         ordered = tuple(precision for precision in PRECISIONS if precision in chosen)
         return cls(ordered, float(max_drop), opset, size, image_input, engine, openvino, licence)
 
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "BundleOptions":
+        """What `to_json` has made."""
+        return cls(**{**document, "precisions": tuple(document["precisions"])})
+
     def with_precision(self, precision: str) -> "BundleOptions":
         """The same with the files of `precision`, too."""
         return replace(self, precisions=tuple(one for one in PRECISIONS if one in {*self.precisions, precision}))

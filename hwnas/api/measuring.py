@@ -72,13 +72,14 @@ def measure_files(
 
 
 def missed(proven: Sequence[Proven], device: str) -> list[str]:
-    """The models whose own file took another latency on `device` than their prediction interval holds, in words."""
+    """The models whose own file took another latency on `device` than foretold, in words: the intervals lie apart."""
     found = []
     for one in proven:
         latency = one.latency[one.own][device]
-        measured, interval = latency["measured_ms"], latency["predicted_interval_ms"]
-        if measured is not None and interval is not None and not interval[0] <= measured <= interval[1]:
-            found.append(f"{one.winner.name} ({measured:.3f} ms, predicted {interval[0]:.3f} to {interval[1]:.3f})")
+        measured, interval = latency["measured_ci95_ms"], latency["predicted_interval_ms"]
+        if measured is not None and interval is not None and (measured[1] < interval[0] or interval[1] < measured[0]):
+            predicted = f"predicted {interval[0]:.3f} to {interval[1]:.3f}"
+            found.append(f"{one.winner.name} ({latency['measured_ms']:.3f} ms, {predicted})")
     return found
 
 

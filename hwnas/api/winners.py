@@ -139,44 +139,63 @@ def export(
             came="its front is empty",
             do="Raise its bounds or its evaluations",
         )
-    return export_evaluations(
-        folder, front.choose(count), options=options, finetune_epochs=finetune_epochs, on_progress=on_progress
-    )
+    own = AloneSettings.of(folder, epochs=finetune_epochs)
+    wanted = [_describe(folder, one, number, own, options) for number, one in enumerate(front.choose(count), start=1)]
+    with exclusive(folder.path):
+        _make(folder, wanted, on_progress=on_progress)
+    return [folder.path / winner.bundle for winner in wanted]
 
 
 def export_evaluations(
     folder: RunFolder,
     evaluations: Sequence[Evaluation],
     *,
-    options: BundleOptions | None = None,
     finetune_epochs: int | None = None,
     on_progress: OnProgress = silent,
 ) -> list[Path]:
-    """Exports these evaluations as winner-1, winner-2, … in place of those that were there; see `export`."""
+    """Exports evaluations besides the winners that there are, with the same options; those that are there stay.
+
+    Returns:
+        The bundle of each.
+
+    Raises:
+        RunError, ExportError, StoredFileError: as `export`.
+    """
+    require_one_process("export")
     own = AloneSettings.of(folder, epochs=finetune_epochs)
-    options = BundleOptions.of(folder) if options is None else options
     with exclusive(folder.path):
-        kept = {winner.name: winner for winner in load_winners(folder)} if folder.manifest.exists() else {}
-        wanted = [_describe(folder, one, number, own, options) for number, one in enumerate(evaluations, start=1)]
-        _forget(folder, [one for one in kept.values() if one not in wanted], wanted)
-        evaluator: SubnetEvaluator | None = None
-        done: list[Winner] = []
-        for number, winner in enumerate(wanted, start=1):
-            if kept.get(winner.name) == winner and _is_whole(folder, winner):
-                logger.info("Nothing to export: %s is there", winner.bundle)
-            else:
-                network = _trained_before(folder, winner, kept.get(winner.name))
-                if network is None:
-                    evaluator = evaluator or (evaluator_of(folder) if folder.settings.weights == "shared" else None)
-                    network = _train(folder, winner, own, evaluator, of=len(wanted), on_progress=on_progress)
-                _write(folder, winner, network, options.with_precision(winner.precision))
-            done.append(winner)
-            later = [one for one in wanted[number:] if kept.get(one.name) == one]
-            _save_winners(folder, [*done, *later])
-            on_progress("exporting winners", number, len(wanted))
-        for checkpoint in folder.models.glob(f"*{CHECKPOINT}"):
-            checkpoint.unlink()
-    return [folder.path / winner.bundle for winner in done]
+        wanted = load_winners(folder) if folder.manifest.exists() else []
+        options = BundleOptions.from_json(wanted[0].options) if wanted else BundleOptions.of(folder)
+        chosen = []
+        for evaluation in evaluations:
+            described = _describe(folder, evaluation, len(wanted) + 1, own, options)
+            known = next((one for one in wanted if one.trained_by == described.trained_by), None)
+            if known is None:
+                wanted.append(described)
+            chosen.append(known or described)
+        _make(folder, wanted, on_progress=on_progress)
+    return [folder.path / winner.bundle for winner in chosen]
+
+
+def _make(folder: RunFolder, wanted: Sequence[Winner], *, on_progress: OnProgress) -> None:
+    """Makes `wanted` the run's winners: keeps the bundles that are theirs and whole, and writes the others."""
+    kept = {winner.name: winner for winner in load_winners(folder)} if folder.manifest.exists() else {}
+    _forget(folder, [one for one in kept.values() if one not in wanted], wanted)
+    evaluator: SubnetEvaluator | None = None
+    for number, winner in enumerate(wanted, start=1):
+        if kept.get(winner.name) == winner and _is_whole(folder, winner):
+            logger.info("Nothing to export: %s is there", winner.bundle)
+        else:
+            network = _trained_before(folder, winner, kept.get(winner.name))
+            if network is None:
+                evaluator = evaluator or (evaluator_of(folder) if folder.settings.weights == "shared" else None)
+                network = _train(folder, winner, evaluator, of=len(wanted), on_progress=on_progress)
+            _write(folder, winner, network)
+        later = [one for one in wanted[number:] if kept.get(one.name) == one]
+        _save_winners(folder, [*wanted[:number], *later])
+        on_progress("exporting winners", number, len(wanted))
+    for checkpoint in folder.models.glob(f"*{CHECKPOINT}"):
+        checkpoint.unlink()
 
 
 def load_winners(folder: RunFolder) -> list[Winner]:
@@ -269,15 +288,10 @@ def _trained_before(folder: RunFolder, winner: Winner, before: Winner | None) ->
 
 
 def _train(
-    folder: RunFolder,
-    winner: Winner,
-    own: AloneSettings,
-    evaluator: SubnetEvaluator | None,
-    *,
-    of: int,
-    on_progress: OnProgress,
+    folder: RunFolder, winner: Winner, evaluator: SubnetEvaluator | None, *, of: int, on_progress: OnProgress
 ) -> nn.Module:
-    architecture = _network_of(folder, winner)
+    architecture = folder.space.from_json(winner.architecture)
+    own = AloneSettings.of(folder, start=winner.start, epochs=winner.finetune_epochs, distillation=winner.distillation)
     return train_alone(
         folder,
         architecture,
@@ -290,7 +304,7 @@ def _train(
     ).to(memory_format=torch.contiguous_format)
 
 
-def _write(folder: RunFolder, winner: Winner, network: nn.Module, options: BundleOptions) -> None:
+def _write(folder: RunFolder, winner: Winner, network: nn.Module) -> None:
     """Makes the bundle of `winner`, and puts it in place when it is whole."""
     for path in (folder.verification, folder.report):
         path.unlink(missing_ok=True)
@@ -300,7 +314,7 @@ def _write(folder: RunFolder, winner: Winner, network: nn.Module, options: Bundl
     architecture = folder.space.from_json(winner.architecture)
     training = {"epochs": winner.finetune_epochs, "start": winner.start, "distillation": winner.distillation}
     about = {"name": winner.name, "values": dict(winner.values), "training": training}
-    write_bundle(folder, scratch, network, architecture, options, about)
+    write_bundle(folder, scratch, network, architecture, BundleOptions.from_json(winner.options), about)
     shutil.rmtree(place, ignore_errors=True)
     scratch.rename(place)
 

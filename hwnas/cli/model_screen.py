@@ -60,7 +60,8 @@ def _predicted(latency: Mapping[str, Any]) -> str:
     shown = f"{predicted:.3f}" if interval is None else f"{predicted:.3f} ± {(interval[1] - interval[0]) / 2:.3f}"
     if measured is None:
         return shown
-    missed = interval is not None and not interval[0] <= measured <= interval[1]
+    low, high = latency["measured_ci95_ms"]
+    missed = interval is not None and (high < interval[0] or interval[1] < low)
     off = f"({predicted / measured - 1:+.1%})"
     return f"{shown} [yellow]{off}[/yellow]" if missed else f"{shown} {off}"
 
