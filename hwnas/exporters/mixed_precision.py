@@ -19,13 +19,12 @@ import onnx.helper
 from hwnas.errors import SettingsError
 from hwnas.exporters.calibration import CALIBRATION_METHODS, activation_ranges
 from hwnas.exporters.inference import batches_for, open_session
-from hwnas.exporters.precision import converting, quantize
+from hwnas.exporters.precision import LINEAR, converting, quantize
 
 __all__ = ["Quantized", "quantize_within", "signal_to_noise_db"]
 
 Array = npt.NDArray[Any]
 
-LINEAR: Final = ("QuantizeLinear", "DequantizeLinear")
 MOST_RETRIED: Final = 16
 """Times that some of the layers kept float are tried in int8 again: each time quantises and evaluates anew."""
 ROUNDING: Final = 1e-9

@@ -60,6 +60,10 @@ def export_onnx(
         require_opset(opset)
     example = torch.zeros(EXAMPLE_BATCH if batch_size is None else batch_size, *input_shape)
     model = _export(module, (example,), ["input"], ["logits"], opset=opset, dynamic=batch_size is None)
+    came = next(one.version for one in model.opset_import if not one.domain)
+    if opset not in (None, came):
+        must = f"must export to ONNX's operators of version {opset}"
+        raise ExportError(type(module).__name__, must, came=f"torch gave version {came}")
     name_after_modules(model.graph, parameters=module.state_dict().keys())
     _forget_sources(model)
     onnx.helper.set_model_props(model, dict(metadata or {}))

@@ -36,6 +36,8 @@ __all__ = ["PRECISIONS", "converting", "quantize", "to_precision"]
 Array = npt.NDArray[Any]
 
 PRECISIONS: Final = ("fp32", "fp16", "int8")
+LINEAR: Final = ("QuantizeLinear", "DequantizeLinear")
+IN_RANGES: Final = ("Clip", "Relu")
 SYMMETRIC_OPTIONS: Final = {
     "ActivationSymmetric": True,
     "QuantizeBias": False,
@@ -116,7 +118,8 @@ def quantize(
         model: a float32 model, which is left as it is.
         ranges: of its activations, from `activation_ranges`.
         symmetric: see `to_precision`.
-        exclude: names of nodes that stay float.
+        exclude: names of nodes that stay float, and read float: the quantiser by itself rounds what comes into them, as
+            the output of the node before.
 
     Raises:
         UnknownNameError: no such node.
@@ -125,6 +128,7 @@ def quantize(
     for name in exclude:
         if name not in known:
             raise UnknownNameError("node", name, known, do=f"The model has {len(known)} nodes, from {known[0]!r} on")
+    apart = _with_activations(model.graph, exclude)
     with quiet():
         from onnxruntime.quantization import QuantType
         from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
@@ -137,7 +141,7 @@ def quantize(
             activation_qType=QuantType.QInt8 if symmetric else QuantType.QUInt8,
             tensors_range=ranges,
             nodes_to_quantize=[],
-            nodes_to_exclude=list(exclude),
+            nodes_to_exclude=list(apart),
             op_types_to_quantize=quantized_kinds(),
             extra_options={
                 "TensorQuantOverrides": _weight_scales(model.graph),
@@ -146,11 +150,34 @@ def quantize(
             },
         )
         quantized: onnx.ModelProto = quantizer.quantize_model()
+    _read_float(quantized.graph, apart)
     _fold_weights(quantized.graph)
     _sort(quantized)
     del quantized.metadata_props[:]
     quantized.metadata_props.extend(model.metadata_props)
     return quantized
+
+
+def _with_activations(graph: onnx.GraphProto, exclude: Collection[str]) -> set[str]:
+    """`exclude` and the activations in front of its nodes, which the quantiser would leave to the range of a tensor."""
+    makers = {name: node for node in graph.node for name in node.output}
+    read = {name for node in graph.node if node.name in exclude for name in node.input}
+    return {*exclude, *(makers[name].name for name in read if name in makers and makers[name].op_type in IN_RANGES)}
+
+
+def _read_float(graph: onnx.GraphProto, names: Collection[str]) -> None:
+    """Lets the nodes called `names` read what comes into Q nodes, and drops the pairs of Q and DQ that nobody reads."""
+    if not names:
+        return
+    before = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+    rounded = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "QuantizeLinear"}
+    for node in graph.node:
+        if node.name in names:
+            node.input[:] = [rounded.get(before.get(name, ""), name) for name in node.input]
+    for kind in reversed(LINEAR):  # first what nobody reads, then what only that has read
+        read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+        for node in [node for node in graph.node if node.op_type == kind and node.output[0] not in read]:
+            graph.node.remove(node)
 
 
 def _batches(model: onnx.ModelProto, calibration: Iterable[Array] | None) -> Iterator[Array]:

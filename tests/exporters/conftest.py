@@ -6,6 +6,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 CHANNELS, CLASSES = 8, 5
+MEAN_LOGITS = [-5.2, 0.4, 1.6, -11.8, -10.5]
+"""On `coloured` images; without them all would be of one class."""
 
 
 def classifier(shape=(3, 8, 8), *, batch=1, spoilt=1.0, opset=20):
@@ -19,7 +21,7 @@ def classifier(shape=(3, 8, 8), *, batch=1, spoilt=1.0, opset=20):
         "depthwise.weight": rng.standard_normal((CHANNELS, 1, 3, 3)),
         "depthwise.bias": rng.standard_normal(CHANNELS),
         "logits.weight": rng.standard_normal((CLASSES, CHANNELS)),
-        "logits.bias": rng.standard_normal(CLASSES),
+        "logits.bias": rng.standard_normal(CLASSES) - MEAN_LOGITS,
     }
     weights["first.weight"][0] *= spoilt
     weights["first.bias"][0] *= spoilt
@@ -52,6 +54,18 @@ def classifier(shape=(3, 8, 8), *, batch=1, spoilt=1.0, opset=20):
     return model
 
 
+def coloured(count, *, seed=2):
+    """Noise, each image of its own colour and contrast."""
+    rng = np.random.default_rng(seed)
+    colours, contrasts = rng.standard_normal((count, 3, 1, 1)), rng.uniform(0.5, 1.5, (count, 1, 1, 1))
+    return (colours + contrasts * rng.standard_normal((count, 3, 8, 8))).astype(np.float32)
+
+
 @pytest.fixture(name="classifier")
 def classifier_fixture():
     return classifier
+
+
+@pytest.fixture(name="coloured")
+def coloured_fixture():
+    return coloured
