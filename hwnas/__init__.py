@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         search,
         train,
         verify,
+        verify_bundle,
     )
     from hwnas.devices import Device, Measurement, MeasurementPlan, load_device
     from hwnas.errors import HwnasError
@@ -74,6 +75,7 @@ __all__ = [
     "search",
     "train",
     "verify",
+    "verify_bundle",
 ]
 
 __version__: Final = "0.1.0"
@@ -94,6 +96,7 @@ _HOMES: Final = {
         "search",
         "train",
         "verify",
+        "verify_bundle",
     ),
     "hwnas.devices": ("Device", "Measurement", "MeasurementPlan", "load_device"),
     "hwnas.errors": ("HwnasError",),

@@ -12,7 +12,7 @@ from hwnas.api.searching import search, search_run
 from hwnas.api.space_checks import check_space
 from hwnas.api.tables import describe_table, diff_tables, import_table, open_table, plot_table, validate_table
 from hwnas.api.training import train, train_run
-from hwnas.api.verification import verify
+from hwnas.api.verification import verify, verify_bundle
 from hwnas.api.winners import export
 
 __all__ = [
@@ -41,4 +41,5 @@ __all__ = [
     "train_run",
     "validate_table",
     "verify",
+    "verify_bundle",
 ]

@@ -12,7 +12,7 @@ from hwnas.api.settings import RunSettings, make_settings, read_settings, settin
 from hwnas.errors import RunError, SettingsError
 from hwnas.files import first_difference, read_json_lines, write_text
 from hwnas.front import ParetoFront
-from hwnas.spaces import SearchSpace, make_space, require_attributes
+from hwnas.spaces import Architecture, SearchSpace, make_space, require_attributes
 from hwnas.strategies import EVALUATIONS_SCHEMA
 from hwnas.training import ImageData, launched, load_data, split_dataset
 
@@ -117,6 +117,15 @@ class RunFolder:
                 came=f"it is for {space.input_shape} and {space.num_classes}",
             )
         return space
+
+    @property
+    def network_space(self) -> SearchSpace:
+        """The space of the networks: `space` without its last variable where precisions are searched among, too."""
+        return self.space
+
+    def split(self, architecture: Architecture) -> tuple[Architecture, str]:
+        """The network of an architecture, as one of `network_space`, and its precision."""
+        return architecture, self.settings.precision
 
     def load_front(self) -> ParetoFront:
         """The front that the search has found. Raises RunError where there is none yet."""

@@ -87,6 +87,11 @@ class RunSettings(BaseModel):
     measurement: MeasurementPlan = MeasurementPlan()
 
     @property
+    def precisions(self) -> list[str]:
+        """The precisions of its models."""
+        return [self.precision]
+
+    @property
     def devices(self) -> list[str]:
         """The devices whose latency is an objective."""
         return [name.removeprefix("latency@") for name in self.objectives if name.startswith("latency@")]

@@ -11,6 +11,8 @@ import typer
 
 from hwnas.cli import screen
 from hwnas.cli.arguments import parse_options, parse_shape
+from hwnas.cli.model_commands import export, verify
+from hwnas.cli.model_screen import show_models
 from hwnas.cli.space_commands import check_space
 from hwnas.cli.table_commands import table_app
 from hwnas.cli.table_screen import show_table
@@ -28,6 +30,8 @@ app = typer.Typer(
 
 app.add_typer(table_app, name="table")
 app.command("check-space")(check_space)
+app.command()(export)
+app.command()(verify)
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or the run.toml in it.")]
 FAILED = 2
@@ -329,33 +333,6 @@ def audit(
 
 
 @app.command()
-def export(
-    run: RunArgument,
-    winners: Annotated[int | None, typer.Option(min=1, help="How many members of the front.")] = None,
-    finetune_epochs: Annotated[
-        int | None, typer.Option(min=0, help="Epochs that each is trained for by itself.")
-    ] = None,
-) -> None:
-    """Export members of the front as fine-tuned ONNX models: its extremes, its knee, the rest spread between."""
-    from hwnas.api import export as export_models
-
-    with screen.progress() as on_progress:
-        files = export_models(run, winners=winners, finetune_epochs=finetune_epochs, on_progress=on_progress)
-    screen.show_done("Models: " + ", ".join(map(str, files)), f"hwnas verify {run}")
-
-
-@app.command()
-def verify(run: RunArgument) -> None:
-    """Check the exported models: structure, parity with torch, their own test accuracy, measured latency."""
-    from hwnas.api import verify as verify_models
-
-    with screen.progress() as on_progress:
-        document = verify_models(run, on_progress=on_progress)
-    screen.show_models(document)
-    screen.show_done("All models passed", f"hwnas report {run}")
-
-
-@app.command()
 def report(run: RunArgument) -> None:
     """Write report.html: one page that shows the run and opens without a network."""
     from hwnas.api import report as write_page
@@ -374,7 +351,7 @@ def quickstart(
 
     with screen.progress() as on_progress:
         page = run_all(output, on_progress=on_progress)
-    screen.show_models(json.loads((output / "verification.json").read_text(encoding="utf-8")))
+    show_models(json.loads((output / "verification.json").read_text(encoding="utf-8")))
     screen.show_done(
         f"Models: {output / 'models'}\nReport: {page}", "hwnas search --example > my.toml, then hwnas search my.toml"
     )

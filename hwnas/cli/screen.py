@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -180,28 +180,6 @@ def show_front(
         )
     more = f" ({FRONT_ROWS} shown)" if len(front) > FRONT_ROWS else ""
     show_done(f"Front of {len(front)}{more}: {folder / 'front.json'}", f"hwnas export {folder}")
-
-
-def show_models(document: Mapping[str, Any]) -> None:
-    """The verified models, fastest first."""
-    title = f"Verified models, measured on {document['device']}; test accuracy on {document['test_images']} images"
-    table = Table(
-        "Model", "Accuracy", "MACs", "Measured ms", "Predicted ms", "Max diff", title=title, title_justify="left"
-    )
-    for model in document["models"]:
-        predicted, measured = model["predicted_ms"], model["measured_ms"]
-        low, high = model["measured_ci95_ms"]
-        table.add_row(
-            Path(model["file"]).stem + ("" if model["on_front"] else " [dim]*[/dim]"),
-            f"{model['onnx_test_accuracy']:.2%}",
-            _shown(model["macs"], "MACs"),
-            f"{measured:.3f} ± {(high - low) / 2:.3f}",
-            "" if predicted is None else f"{predicted:.3f} ({predicted / measured - 1:+.1%})",
-            f"{model['max_abs_difference']:.0e}",
-        )
-    console.print(table)
-    if not all(model["on_front"] for model in document["models"]):
-        console.print("[dim]* another model is both faster and more accurate, as measured[/dim]")
 
 
 def _kendall(ranking: "RankAgreement") -> str:

@@ -27,6 +27,7 @@ __all__ = ["with_image_input"]
 IMAGE: Final = "image"
 PROBABILITIES: Final = "probabilities"
 FLOAT: Final = onnx.TensorProto.FLOAT
+INT64: Final = onnx.TensorProto.INT64
 RESIZES: Final = ("crop", "stretch")
 INTERPOLATIONS: Final = ("bicubic", "bilinear")
 
@@ -117,8 +118,10 @@ def _filter(steps: _Steps, side: str, window: str, size: int, interpolation: str
     scale = steps.add("Div", window, steps.constant(size))
     start = steps.add("Mul", steps.add("Sub", side, window), steps.constant(0.5))
     centres = steps.add("Add", steps.add("Mul", scale, steps.constant(np.arange(size)[:, None] + 0.5)), start)
-    end = steps.add("Squeeze", side)
-    pixels = steps.add("Range", steps.constant(0.5), end, steps.constant(1.0))
+    # whole numbers: where the side is fixed, shape inference takes it for one, cast or not
+    end = steps.add("Squeeze", steps.add("Cast", side, to=INT64))
+    places = steps.add("Range", steps.constant(0, np.int64), end, steps.constant(1, np.int64))
+    pixels = steps.add("Add", steps.add("Cast", places, to=FLOAT), steps.constant(0.5))
     width = steps.add("Max", scale, steps.constant(1.0))
     distance = steps.add("Abs", steps.add("Div", steps.add("Sub", pixels, centres), width))
     weights = _bicubic(steps, distance) if interpolation == "bicubic" else _bilinear(steps, distance)

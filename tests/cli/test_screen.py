@@ -11,38 +11,6 @@ from hwnas.predictors import HeldOut, PredictorQuality
 from hwnas.ranking import RankAgreement
 from hwnas.testing import ToySpace
 
-DOCUMENT = {
-    "device": "local-cpu",
-    "test_images": 360,
-    "models": [
-        {
-            "file": "models/winner-1.onnx",
-            "onnx_test_accuracy": 0.975,
-            "macs": 2_500_000,
-            "measured_ms": 0.25,
-            "measured_ci95_ms": [0.24, 0.26],
-            "predicted_ms": predicted,
-            "max_abs_difference": 3e-6,
-            "on_front": predicted is None,
-        }
-        for predicted in (0.2, None)
-    ],
-}
-
-
-def test_models_with_and_without_a_prediction(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(screen.console, "width", 160)
-    screen.show_models(DOCUMENT)
-    shown = capsys.readouterr().out
-    assert "97.50%" in shown
-    assert "2.50 M" in shown
-    assert "0.200 (-20.0%)" in shown
-    assert "0.250 ± 0.010" in shown
-    assert shown.count("winner-1 *") == 1
-    assert "another model is both faster" in shown
-
 
 @pytest.mark.parametrize("told", [True, False])
 def test_the_front_is_shown_with_how_well_errors_are_foretold(

@@ -122,6 +122,17 @@ def test_a_photograph_goes_in_as_it_is_decoded(classifier):
     assert probabilities.sum() == pytest.approx(1, abs=1e-5)
 
 
+def test_images_of_a_fixed_size_give_the_same(classifier):
+    """Devices are timed on one size, and engines are built for one."""
+    free = with_image_input(classifier(), mean=MEAN, std=STD)
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(free)
+    images = bytes_of(1, 11, 6, 3)
+    for dim, size in zip(fixed.graph.input[0].type.tensor_type.shape.dim, images.shape, strict=True):
+        dim.dim_value = size
+    np.testing.assert_array_equal(run(fixed, images), run(free, images))
+
+
 def test_its_ends_and_metadata_say_what_goes_in_and_what_comes_out(classifier):
     model = classifier(batch="batch")
     before = model.SerializeToString(deterministic=True)
