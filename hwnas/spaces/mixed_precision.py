@@ -169,7 +169,9 @@ class MixedPrecision(SearchSpace):
 
     def path_encoding(self, choices_NV: IntArray) -> npt.NDArray[np.float64]:
         """That of the networks, and which precision."""
-        return np.hstack([self.networks.path_encoding(choices_NV[:, :-1]), np.eye(len(self.precisions))[choices_NV[:, -1]]])
+        return np.hstack(
+            [self.networks.path_encoding(choices_NV[:, :-1]), np.eye(len(self.precisions))[choices_NV[:, -1]]]
+        )
 
     def is_connected(self, choices_NV: IntArray) -> npt.NDArray[np.bool_]:
         """See SearchSpace."""
