@@ -5,7 +5,7 @@ from hwnas.latency.block_tables import read_block_table, table_of_blocks
 from hwnas.latency.calibration import Agreement, Calibration, Quality, agreement
 from hwnas.latency.comparison import TableComparison, compare_tables
 from hwnas.latency.inspection import Finding, calibrated_networks, inspect_table, space_of
-from hwnas.latency.profiling import CARRIERS, profile_space
+from hwnas.latency.profiling import CARRIERS, check_precision, profile_space
 from hwnas.latency.stored_table import load_table, save_table
 from hwnas.latency.table import LatencyTable, MeasuredNetwork, TableIdentity, profile_command, table_path
 
@@ -22,6 +22,7 @@ __all__ = [
     "adapt_space",
     "agreement",
     "calibrated_networks",
+    "check_precision",
     "compare_tables",
     "inspect_table",
     "load_table",

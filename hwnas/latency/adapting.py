@@ -84,7 +84,7 @@ def adapt_space(
     chosen = _choose(space, basis, networks, seed)
     identity = TableIdentity.of(device, space, batch_size=batch_size, precision=precision)
     with connect(device) as host:
-        check_precision(host, device, precision)
+        check_precision(host.precisions, device, precision)
         work = Profiler(
             device, space, identity, host, host.fingerprint(), path, plan or MeasurementPlan(), seed, on_progress
         )

@@ -98,7 +98,8 @@ class ConvertedEvaluator:
             known = read_json(path, kind="error of a converted network", schema_version=SCHEMA_VERSION)
             if known.get("of") == wanted:
                 return float(known["error"])
-        model = self.model(architecture, precision, network())
+        with one_thread():
+            model = self.model(architecture, precision, network())
         predicted_N = self._logits(model).argmax(axis=1)
         error = float((predicted_N != self._validation.labels_N.numpy()).mean())
         write_json(path, {"schema_version": SCHEMA_VERSION, "of": wanted, "error": error})
@@ -106,23 +107,22 @@ class ConvertedEvaluator:
 
     def model(self, architecture: Architecture, precision: str, network: nn.Module) -> onnx.ModelProto:
         """The converted model of `network`. Raises ExportError, StoredFileError."""
-        with one_thread():
-            if type(self._space).assemble is SearchSpace.assemble:
-                operators = self._space.operators(architecture)
-                exported = self._graphs.join(
-                    list(network.children()),
-                    keys=[operator.key for operator in operators],
-                    input_shapes=[operator.input_shape for operator in operators],
-                )
-            else:
-                exported = export_onnx(network.cpu(), self._data.input_shape, batch_size=BATCH_SIZE)
-            return to_precision(exported, precision, calibration=self._batches(self._calibration.images_NCHW))
+        if type(self._space).assemble is SearchSpace.assemble:
+            operators = self._space.operators(architecture)
+            exported = self._graphs.join(
+                list(network.children()),
+                keys=[operator.key for operator in operators],
+                input_shapes=[operator.input_shape for operator in operators],
+            )
+        else:
+            exported = export_onnx(network.cpu(), self._data.input_shape, batch_size=BATCH_SIZE)
+        return to_precision(exported, precision, calibration=self._batches(self._calibration.images_NCHW))
 
     def _batches(self, images_NCHW: torch.Tensor) -> list[FloatArray]:
         """The images in batches of one size; the last is filled up with the first images again."""
         count = -(-len(images_NCHW) // BATCH_SIZE) * BATCH_SIZE
         filled = torch.arange(count) % len(images_NCHW)
-        parts = images_NCHW[filled].split(BATCH_SIZE)
+        parts = images_NCHW[filled].tensor_split(count // BATCH_SIZE)
         return [self._data.normalized(part).contiguous().numpy() for part in parts]
 
     def _logits(self, model: onnx.ModelProto) -> FloatArray:
