@@ -9,6 +9,7 @@ import onnx
 import torch
 
 from hwnas.api.run_folder import DataSource, RunFolder, open_run
+from hwnas.api.scoring import known_table
 from hwnas.api.winners import Winner, load_network, load_winners
 from hwnas.devices import (
     Device,
@@ -78,14 +79,18 @@ def verify(
     for device in devices:
         environments[device.name], measured = _measure(folder, winners, device, on_progress)
         for report, winner, found in zip(reports, winners, measured, strict=True):
+            predicted_ms = winner.values.get(f"latency_ms@{device.name}")
             report["latency"][device.name] = {
-                "predicted_ms": winner.values.get(f"latency_ms@{device.name}"),
+                "predicted_ms": predicted_ms,
+                "predicted_interval_ms": _interval(folder, report["precision"], device.name, predicted_ms),
                 "measured_ms": found.latency_ms,
                 "measured_ci95_ms": list(found.ci95_ms),
             }
     first = devices[0]
     for report in reports:
         report.update(report["latency"][first.name])
+        own = ("file", "precision", "test_accuracy", "latency")
+        report["files"] = [{**{key: report[key] for key in own}, "image_input": False}]
     document = {
         "schema_version": SCHEMA_VERSION,
         "device": first.name,
@@ -132,9 +137,11 @@ def _check(folder: RunFolder, winner: Winner) -> dict[str, Any]:
         )
     labels_N = data.test.labels_N.numpy()
     architecture = folder.space.from_json(winner.architecture)
+    _, precision = folder.split(architecture)
     counts = [folder.space.counts[operator] for operator in folder.space.operators(architecture)]
     return {
         "file": winner.file,
+        "precision": precision,
         "architecture": dict(winner.architecture),
         "description": winner.description,
         "validation_error": winner.values.get("error"),
@@ -181,6 +188,14 @@ def _measure(
         for flag in found.flags:
             logger.warning("%s: %s", device.name, flag)
         return host.fingerprint(), [found.measurements[winner.file] for winner in winners]
+
+
+def _interval(folder: RunFolder, precision: str, device: str, predicted_ms: float | None) -> tuple[float, float] | None:
+    """The 90 % prediction interval; None where nothing was predicted or the table was never calibrated."""
+    if predicted_ms is None:
+        return None
+    half = known_table(folder, device, precision).calibration.half_width(0.9)
+    return None if half is None else (predicted_ms * (1 - half), predicted_ms * (1 + half))
 
 
 def _ranked(reports: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ from hwnas.progress import OnProgress, silent
 from hwnas.spaces import SearchSpace
 from hwnas.training import SubnetEvaluator
 
-__all__ = ["Winner", "export", "load_winners"]
+__all__ = ["Winner", "export", "export_evaluations", "load_winners"]
 
 logger = logging.getLogger(__name__)
 
@@ -131,6 +131,39 @@ def _export(
     for checkpoint in folder.models.glob(f"*{CHECKPOINT}"):
         checkpoint.unlink()
     return [folder.path / winner.file for winner in done]
+
+
+def export_evaluations(
+    folder: RunFolder,
+    evaluations: Sequence[Evaluation],
+    *,
+    finetune_epochs: int | None = None,
+    on_progress: OnProgress = silent,
+) -> list[Path]:
+    """Exports evaluations besides the winners that there are, as `export` does; those that are there stay as they are.
+
+    Raises:
+        RunError, ExportError, StoredFileError: as `export`.
+    """
+    require_one_process("export")
+    own = AloneSettings.of(folder, epochs=finetune_epochs)
+    listed = load_winners(folder) if folder.manifest.exists() else []
+    evaluator = evaluator_of(folder) if folder.settings.weights == "shared" else None
+    files = []
+    for number, evaluation in enumerate(evaluations, start=1):
+        wanted = [_describe(folder, evaluation, index, own) for index in range(1, len(listed) + 2)]
+        known = next((one for one in wanted if one in listed and _is_written(folder, one)), None)
+        if known is None:
+            taken = {one.file for one in listed}
+            known = next(one for one in wanted if one.file not in taken)
+            stage = f"training {number} of {len(evaluations)}"
+            _forget(folder, [known])
+            _write(folder, known, evaluation, own, evaluator, stage=stage, on_progress=on_progress)
+            listed.append(known)
+            _save_manifest(folder, listed)
+        files.append(folder.path / known.file)
+        on_progress("exporting", number, len(evaluations))
+    return files
 
 
 def _is_written(folder: RunFolder, winner: Winner) -> bool:
