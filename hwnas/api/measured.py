@@ -37,9 +37,9 @@ class MeasuredLatency:
 
     @property
     def is_outside(self) -> bool:
-        """Whether the prediction missed by more than its interval: both intervals have no latency in common."""
+        """Whether the prediction missed by more than its interval; one without an interval missed if it missed at all."""
         low, high = self.interval_ms or (self.predicted_ms, self.predicted_ms)
-        return self.ci95_ms[1] < low or high < self.ci95_ms[0]
+        return not low <= self.measured_ms <= high
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,8 @@ class RunFolder:
     audit: Path = field(init=False)
     networks: Path = field(init=False)
     converted: Path = field(init=False)
+    corrected_tables: Path = field(init=False)
+    refinement: Path = field(init=False)
 
     def __post_init__(self) -> None:
         if self.given_space is not None:
@@ -89,6 +91,8 @@ class RunFolder:
         self.audit = self.path / "audit.json"
         self.networks = self.path / "networks"
         self.converted = self.path / "converted"
+        self.corrected_tables = self.path / "tables"
+        self.refinement = self.path / "refinement.json"
 
     @cached_property
     def data(self) -> ImageData:

@@ -64,9 +64,15 @@ def table_identity(run: RunFolder, device: str, precision: str) -> TableIdentity
 
 
 def known_table(run: RunFolder, device: str, precision: str) -> LatencyTable:
-    """The stored table of `device` for networks in `precision`. Raises TableMismatchError, StoredFileError."""
+    """The stored table of `device` for networks in `precision`: the run's own where winners have corrected it.
+
+    Raises:
+        TableMismatchError: it is of something else.
+        StoredFileError: there is none, or it is broken.
+    """
     wanted, space = table_identity(run, device, precision), run.network_space
-    table = load_table(table_path(Path(run.settings.tables), wanted, space))
+    corrected = table_path(run.corrected_tables, wanted, space)
+    table = load_table(corrected if corrected.exists() else table_path(Path(run.settings.tables), wanted, space))
     table.check_identity(wanted, command=profile_command(wanted, space))
     return table
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from hwnas import objectives as makers
 from hwnas.api.candidate_errors import AloneErrors, SharedErrors
+from hwnas.api.corrections import settled_identity
 from hwnas.api.foretelling import assess_predictor
 from hwnas.api.run_folder import FROM_PYTHON, DataSource, RunFolder, as_image_data, require_one_process
 from hwnas.api.scoring import Leniency, check_quality, latency_table, make_objectives
@@ -190,7 +191,8 @@ def _search_within(
     made = make_strategy(
         strategy or settings.strategy, run.space, objectives, seed=settings.seed, options=settings.strategy_options
     )
-    identity, journal, log = _identity(run, objectives), JsonLines(run.evaluations), JsonLines(run.search_log)
+    identity = settled_identity(run, _identity(run, objectives), objectives)
+    journal, log = JsonLines(run.evaluations), JsonLines(run.search_log)
     with make_workers(settings.workers, [one for one in objectives if one.cost == "expensive"]) as workers:
         loop = SearchLoop(run.space, objectives, made, journal, identity, log, workers)
         front = loop.run(settings.evaluations, on_progress=on_progress)

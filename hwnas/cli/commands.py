@@ -226,12 +226,22 @@ def search(
     accept_stale: Annotated[
         bool, typer.Option("--accept-stale", help="Search by a table that was measured in another environment.")
     ] = False,
+    refine: Annotated[
+        bool,
+        typer.Option(
+            "--refine",
+            help="Then export and verify winners, correct the table where their latencies miss its prediction intervals, "
+            "and search on, until predictions hold.",
+        ),
+    ] = False,
+    rounds: Annotated[int, typer.Option(min=1, help="Of --refine, at most.")] = 5,
 ) -> None:
     """Search for the Pareto front: profile, train and search, whatever of it is still missing.
 
     Start from an example: hwnas search --example > digits.toml; hwnas search digits.toml
     """
     from hwnas.api import assess_predictor, open_run, search_run
+    from hwnas.api import refine as refine_run
 
     if example:
         typer.echo((Path(__file__).parents[1] / "api" / "quickstart.toml").read_text(encoding="utf-8"), nl=False)
@@ -239,14 +249,13 @@ def search(
     if run is None:
         raise SettingsError("hwnas search", "must be given a run.toml or a run folder", do="See hwnas search --help")
     folder = open_run(run, output=output)
+    number = int(workers) if workers and workers.isdecimal() else workers
     with screen.progress() as on_progress:
-        front = search_run(
-            folder,
-            workers=int(workers) if workers and workers.isdecimal() else workers,
-            force=force,
-            accept_stale=accept_stale,
-            on_progress=on_progress,
-        )
+        front = search_run(folder, workers=number, force=force, accept_stale=accept_stale, on_progress=on_progress)
+        if refine:
+            front = refine_run(
+                folder, rounds=rounds, workers=number, force=force, accept_stale=accept_stale, on_progress=on_progress
+            )
     screen.show_front(front, folder.space, folder.path, assess_predictor(folder))
 
 
@@ -342,6 +351,26 @@ def export(
     with screen.progress() as on_progress:
         files = export_models(run, winners=winners, finetune_epochs=finetune_epochs, on_progress=on_progress)
     screen.show_done("Models: " + ", ".join(map(str, files)), f"hwnas verify {run}")
+
+
+@app.command()
+def pick(
+    run: RunArgument,
+    bounds: Annotated[str, typer.Argument(help='Such as "latency@rpi4 <= 20 ms and macs < 30 M".')],
+    finetune_epochs: Annotated[int | None, typer.Option(min=0, help="Epochs that it is trained for by itself.")] = None,
+) -> None:
+    """Export the most accurate member of the front that keeps some bounds, or else the nearest miss.
+
+    A latency that was measured counts by what was measured, any other by what is predicted.
+
+    Example: hwnas pick runs/digits "latency@rpi4 <= 20 ms and latency@xeon <= 5 ms"
+    """
+    from hwnas.api import pick as pick_member
+
+    with screen.progress() as on_progress:
+        picked = pick_member(run, bounds, finetune_epochs=finetune_epochs, on_progress=on_progress)
+    screen.show_pick(picked)
+    screen.show_done(f"Model: {picked.path}", f"hwnas verify {run}")
 
 
 @app.command()

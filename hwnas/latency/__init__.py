@@ -1,6 +1,6 @@
 """Latency tables: building them by measurement, proving and storing them, and predicting a network's latency from one."""
 
-from hwnas.latency.adapting import adapt_space
+from hwnas.latency.adapting import LEAST_NETWORKS, adapt_space, corrected_table
 from hwnas.latency.block_tables import read_block_table, table_of_blocks
 from hwnas.latency.calibration import Agreement, Calibration, Quality, agreement
 from hwnas.latency.comparison import TableComparison, compare_tables
@@ -11,6 +11,7 @@ from hwnas.latency.table import LatencyTable, MeasuredNetwork, TableIdentity, pr
 
 __all__ = [
     "CARRIERS",
+    "LEAST_NETWORKS",
     "Agreement",
     "Calibration",
     "Finding",
@@ -24,6 +25,7 @@ __all__ = [
     "calibrated_networks",
     "check_precision",
     "compare_tables",
+    "corrected_table",
     "inspect_table",
     "load_table",
     "profile_command",
