@@ -15,7 +15,7 @@ import onnx.numpy_helper
 import torch
 from torch import nn
 
-from hwnas.errors import ExportError
+from hwnas.errors import ExportError, StoredFileError
 from hwnas.exporters.onnx import chain_models
 from hwnas.exporters.quiet import quiet, root_reason
 from hwnas.files import replacing
@@ -48,7 +48,7 @@ class OperatorGraphs:
 
         Raises:
             ExportError: torch cannot export a layer, or its weights are not those of its key.
-            StoredFileError: a graph could not be written.
+            StoredFileError: a graph is broken or could not be written.
         """
         from onnxscript import optimizer
 
@@ -68,7 +68,11 @@ class OperatorGraphs:
                 model = _exported(layer, torch.zeros(self._batch_size, *input_shape), key)
                 with replacing(path) as scratch:
                     scratch.write_bytes(model.SerializeToString())
-            self._known[key] = onnx.load(path)
+            try:
+                self._known[key] = onnx.load(path)
+            except Exception as error:  # protobuf raises classes of its own
+                must = "must be the graph of an operator"
+                raise StoredFileError(str(path), must, came="it is broken", do="Delete it") from error
         return self._known[key]
 
 

@@ -5,6 +5,7 @@ the error of the float network does not tell it. Nothing is simulated here: the 
 quantised on training images, and ONNX Runtime runs it with the kernels that it has for this processor.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +17,7 @@ import onnxruntime
 import torch
 from torch import nn
 
-from hwnas.errors import ExportError
+from hwnas.errors import ExportError, StoredFileError
 from hwnas.exporters import OperatorGraphs, export_onnx, to_precision
 from hwnas.files import read_json, write_json
 from hwnas.spaces import Architecture, SearchSpace
@@ -25,6 +26,8 @@ from hwnas.training.evaluate import draw_parts
 from hwnas.training.threads import one_thread
 
 __all__ = ["ConvertedEvaluator"]
+
+logger = logging.getLogger(__name__)
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -90,14 +93,13 @@ class ConvertedEvaluator:
 
         Raises:
             ExportError: it cannot be exported or converted, or ONNX Runtime does not run it.
-            StoredFileError: a file is broken or cannot be written.
+            StoredFileError: a file cannot be written.
         """
         wanted = {**self._of, **(of or {}), **architecture.to_json(), "precision": precision}
         path = self._folder / f"{architecture.slug}-{precision}.json"
-        if path.exists():
-            known = read_json(path, kind="error of a converted network", schema_version=SCHEMA_VERSION)
-            if known.get("of") == wanted:
-                return float(known["error"])
+        known = _known_error(path, wanted)
+        if known is not None:
+            return known
         with one_thread():
             model = self.model(architecture, precision, network())
         predicted_N = self._logits(model).argmax(axis=1)
@@ -141,3 +143,15 @@ class ConvertedEvaluator:
             raise ExportError(f"Model {model.graph.name!r}", "must run in ONNX Runtime", came=reason) from error
         logits_NK: FloatArray = np.concatenate(rows)[: len(self._validation)]
         return logits_NK
+
+
+def _known_error(path: Path, of: Mapping[str, Any]) -> float | None:
+    """The error that was found before; None where it is of something else, or the file is broken."""
+    if not path.exists():
+        return None
+    try:
+        document = read_json(path, kind="error of a converted network", schema_version=SCHEMA_VERSION)
+        return float(document["error"]) if document["of"] == of else None
+    except (StoredFileError, KeyError, TypeError, ValueError) as error:
+        logger.warning("Found anew: %s", error)
+        return None

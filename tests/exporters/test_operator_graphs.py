@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from hwnas.errors import ExportError
+from hwnas.errors import ExportError, StoredFileError
 from hwnas.exporters import OperatorGraphs, export_onnx, to_precision
 from hwnas.layers import ConvBNAct, MBConv, PooledClassifier
 
@@ -93,3 +93,11 @@ def test_a_layer_that_cannot_be_exported_is_named(graphs):
 
     with pytest.raises(ExportError, match="odd must export to ONNX"):
         graphs.join([Untraceable()], keys=["odd"], input_shapes=SHAPES[:1])
+
+
+def test_a_broken_graph_is_named(graphs, tmp_path):
+    joined(graphs, layers(0))
+    for path in (tmp_path / "graphs").iterdir():
+        path.write_bytes(b"torn")
+    with pytest.raises(StoredFileError, match="must be the graph of an operator"):
+        joined(OperatorGraphs(tmp_path / "graphs", batch_size=BATCH), layers(0))

@@ -741,7 +741,7 @@ def test_evaluations_of_an_earlier_search_are_told_first(tmp_path: Path) -> None
         journal.append({"architecture": one.to_json(), "values": values, "seconds": 0.0})
 
     def run(budget: int) -> tuple[SearchLoop, Listed]:
-        strategy = Listed(asked)
+        strategy = Listed([*asked, []])
         loop = SearchLoop(SPACE, objectives, strategy, journal, identity, JsonLines(tmp_path / "log.jsonl"))
         loop.run(budget)
         return loop, strategy
