@@ -1,11 +1,13 @@
-"""The verbs: profile, adapt, train, search, export, verify, report, quickstart, check_space, and those of tables as data."""
+"""The verbs: profile, train, search, refine, export, pick, verify, report, and their kin; tables as data."""
 
 from hwnas.api.adaptation import adapt
 from hwnas.api.auditing import audit
 from hwnas.api.first_run import quickstart
 from hwnas.api.foretelling import assess_predictor, fit_predictor
 from hwnas.api.listing import list_devices, list_runtimes, list_spaces, list_strategies
+from hwnas.api.picking import pick
 from hwnas.api.profiling import profile
+from hwnas.api.refining import refine
 from hwnas.api.reporting import report
 from hwnas.api.run_folder import open_run
 from hwnas.api.searching import search, search_run
@@ -31,9 +33,11 @@ __all__ = [
     "list_strategies",
     "open_run",
     "open_table",
+    "pick",
     "plot_table",
     "profile",
     "quickstart",
+    "refine",
     "report",
     "search",
     "search_run",

@@ -14,16 +14,15 @@ from torch import nn
 
 from hwnas.api.converting import BundleOptions, write_models
 from hwnas.api.run_folder import RunFolder
+from hwnas.api.scoring import find_table
 from hwnas.api.settings import settings_to_toml
 from hwnas.bundles import DATA, REFERENCE, listed_file, sha256_of, write_manifest, write_reference, write_test_data
-from hwnas.devices import load_device
 from hwnas.exporters import model_metadata
 from hwnas.files import replacing
-from hwnas.latency import LatencyTable, TableIdentity, load_table, table_path
 from hwnas.spaces import Architecture
 from hwnas.training import ImageData, Part, predict_logits
 
-__all__ = ["WEIGHTS", "known_table", "run_devices", "write_bundle", "write_run_test_data"]
+__all__ = ["WEIGHTS", "run_devices", "write_bundle", "write_run_test_data"]
 
 WEIGHTS: Final = "weights.pt"
 RANDOM_IMAGES: Final = 32
@@ -132,19 +131,12 @@ def run_devices(run: RunFolder) -> list[str]:
     return run.settings.devices or [DEFAULT_DEVICE]
 
 
-def known_table(run: RunFolder, device: str, precision: str, batch_size: int) -> LatencyTable | None:
-    """The run's table of its networks for `device`, where there is one."""
-    wanted = TableIdentity.of(load_device(device), run.network_space, batch_size=batch_size, precision=precision)
-    path = table_path(Path(run.settings.tables), wanted, run.network_space)
-    return load_table(path) if path.exists() else None
-
-
 def _tables(run: RunFolder) -> list[dict[str, Any]]:
     """The latency tables that the search has rested on, each with how well it foretells networks."""
     found = []
     for device in run.settings.devices:
         for precision in run.settings.precisions:
-            table = known_table(run, device, precision, run.settings.batch_size)
+            table = find_table(run, device, precision)
             if table is None or table.path is None:
                 continue
             quality = table.quality

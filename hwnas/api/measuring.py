@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import onnx
 
-from hwnas.api.bundling import known_table
 from hwnas.api.proving import Proven
 from hwnas.api.run_folder import RunFolder
+from hwnas.api.scoring import find_table
 from hwnas.devices import Measurement, connect, load_device, measure
 from hwnas.errors import DeviceError
 from hwnas.latency import LatencyTable
@@ -65,7 +65,7 @@ def measure_files(
         entry = one.manifest["files"][name]
         asked = entry["precision"], entry["batch_size"] or 1
         if asked not in tables:
-            tables[asked] = known_table(run, device, *asked)
+            tables[asked] = find_table(run, device, asked[0], batch_size=asked[1])
         foretold = _foretold(run, one, name, device, tables[asked])
         one.latency.setdefault(name, {})[device] = {**foretold, **_seen(measured.get(key), reasons[key])}
     return fingerprint

@@ -39,7 +39,7 @@ def _tables(folder: RunFolder) -> dict[str, LatencyTable | str]:
         try:
             device, space = load_device(name), _searched_space(folder)
             settings = folder.settings
-            identity = TableIdentity.of(device, space, batch_size=settings.batch_size, precision=settings.precision)
+            identity = TableIdentity.of(device, space, batch_size=settings.batch_size, precision=settings.precisions[0])
             found[device.name] = load_table(table_path(Path(settings.tables), identity, space))
         except HwnasError as error:
             found[name] = f"The latency table of {name} is not shown. {error}"
@@ -47,14 +47,14 @@ def _tables(folder: RunFolder) -> dict[str, LatencyTable | str]:
 
 
 def _searched_space(folder: RunFolder) -> SearchSpace:
-    """The space of a run as its evaluations say, so that the images need not be loaded. Raises HwnasError."""
+    """The space of a run's networks as its evaluations say, so that the images need not be loaded. Raises HwnasError."""
     if folder.given_space is not None:
         return folder.given_space
     header = (read_json_lines(folder.evaluations) or [{}])[0]
     if not {"space", "input_shape", "num_classes", "space_options"} <= header.keys():
-        return folder.space
+        return folder.network_space
     return make_space(
-        header["space"],
+        header.get("networks", header["space"]),
         input_shape=tuple(header["input_shape"]),
         num_classes=header["num_classes"],
         options=header["space_options"],

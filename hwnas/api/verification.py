@@ -3,13 +3,14 @@
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import onnx
 import torch
 
 from hwnas.api.bundling import run_devices, write_run_test_data
+from hwnas.api.measured import VERIFICATION_SCHEMA
 from hwnas.api.measuring import measure_files, missed
 from hwnas.api.proving import Proven, check_structure, prove
 from hwnas.api.run_folder import DataSource, RunFolder, open_run
@@ -24,8 +25,6 @@ from hwnas.spaces import SearchSpace
 __all__ = ["verify", "verify_bundle"]
 
 logger = logging.getLogger(__name__)
-
-SCHEMA_VERSION: Final = 2
 
 
 def verify(
@@ -128,7 +127,7 @@ def _document(
     first = next(iter(environments))
     versions = {"torch_version": torch.__version__, "onnx_version": onnx.__version__}
     return {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": VERIFICATION_SCHEMA,
         "device": first,
         "test_images": len(run.data.test),
         "environment": {**(environments[first] or {}), **versions},

@@ -11,7 +11,7 @@ import typer
 
 from hwnas.cli import screen
 from hwnas.cli.arguments import parse_options, parse_shape
-from hwnas.cli.model_commands import export, verify
+from hwnas.cli.model_commands import export, pick, verify
 from hwnas.cli.model_screen import show_models
 from hwnas.cli.space_commands import check_space
 from hwnas.cli.table_commands import table_app
@@ -31,6 +31,7 @@ app = typer.Typer(
 app.add_typer(table_app, name="table")
 app.command("check-space")(check_space)
 app.command()(export)
+app.command()(pick)
 app.command()(verify)
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or the run.toml in it.")]
@@ -230,12 +231,22 @@ def search(
     accept_stale: Annotated[
         bool, typer.Option("--accept-stale", help="Search by a table that was measured in another environment.")
     ] = False,
+    refine: Annotated[
+        bool,
+        typer.Option(
+            "--refine",
+            help="Then export and verify winners, correct the table where their latencies miss its prediction intervals, "
+            "and search on, until predictions hold.",
+        ),
+    ] = False,
+    rounds: Annotated[int, typer.Option(min=1, help="Of --refine, at most.")] = 5,
 ) -> None:
     """Search for the Pareto front: profile, train and search, whatever of it is still missing.
 
     Start from an example: hwnas search --example > digits.toml; hwnas search digits.toml
     """
     from hwnas.api import assess_predictor, open_run, search_run
+    from hwnas.api import refine as refine_run
 
     if example:
         typer.echo((Path(__file__).parents[1] / "api" / "quickstart.toml").read_text(encoding="utf-8"), nl=False)
@@ -243,14 +254,13 @@ def search(
     if run is None:
         raise SettingsError("hwnas search", "must be given a run.toml or a run folder", do="See hwnas search --help")
     folder = open_run(run, output=output)
+    number = int(workers) if workers and workers.isdecimal() else workers
     with screen.progress() as on_progress:
-        front = search_run(
-            folder,
-            workers=int(workers) if workers and workers.isdecimal() else workers,
-            force=force,
-            accept_stale=accept_stale,
-            on_progress=on_progress,
-        )
+        front = search_run(folder, workers=number, force=force, accept_stale=accept_stale, on_progress=on_progress)
+        if refine:
+            front = refine_run(
+                folder, rounds=rounds, workers=number, force=force, accept_stale=accept_stale, on_progress=on_progress
+            )
     screen.show_front(front, folder.space, folder.path, assess_predictor(folder))
 
 

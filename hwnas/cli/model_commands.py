@@ -1,4 +1,4 @@
-"""The subcommands of exported models: `hwnas export` and `hwnas verify`."""
+"""The subcommands of exported models: `hwnas export`, `hwnas pick` and `hwnas verify`."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +10,7 @@ from hwnas.cli import screen
 from hwnas.cli.arguments import parse_batch_size
 from hwnas.cli.model_screen import show_bundle, show_models
 
-__all__ = ["export", "verify"]
+__all__ = ["export", "pick", "verify"]
 
 DIFFERS = 2
 
@@ -73,6 +73,25 @@ def export(
             on_progress=on_progress,
         )
     screen.show_done("Bundles: " + ", ".join(map(str, bundles)), f"hwnas verify {run}")
+
+
+def pick(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or the run.toml in it.")],
+    bounds: Annotated[str, typer.Argument(help='Such as "latency@rpi4 <= 20 ms and macs < 30 M".')],
+    finetune_epochs: Annotated[int | None, typer.Option(min=0, help="Epochs that it is trained for by itself.")] = None,
+) -> None:
+    """Export the most accurate member of the front that keeps some bounds, or else the nearest miss.
+
+    A latency that was measured counts by what was measured, any other by what is predicted.
+
+    Example: hwnas pick runs/digits "latency@rpi4 <= 20 ms and latency@xeon <= 5 ms"
+    """
+    from hwnas.api import pick as pick_member
+
+    with screen.progress() as on_progress:
+        picked = pick_member(run, bounds, finetune_epochs=finetune_epochs, on_progress=on_progress)
+    screen.show_pick(picked)
+    screen.show_done(f"Bundle: {picked.path}", f"hwnas verify {run}")
 
 
 def verify(

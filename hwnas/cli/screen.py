@@ -25,6 +25,7 @@ from hwnas.progress import OnProgress
 
 if TYPE_CHECKING:
     from hwnas.api.listing import RuntimeListing, StrategyListing
+    from hwnas.api.picking import Pick
     from hwnas.api.run_folder import RunFolder
     from hwnas.devices import Device
     from hwnas.errors import HwnasError
@@ -120,6 +121,25 @@ def show_audit(audit: "RankAudit") -> None:
     from hwnas.reports import audit_sentence
 
     console.print(escape(audit_sentence(audit)), soft_wrap=True)
+
+
+def show_pick(picked: "Pick") -> None:
+    """A picked member of the front, what of it was measured, and by how much it misses its bounds."""
+    from hwnas.api.bounds import shown_name, shown_value
+
+    units = {"error": "fraction", "macs": "MACs", "parameters": "parameters"}
+    known = ", ".join(
+        f"{shown_name(name)} {shown_value(value, units.get(name, 'ms'))}"
+        f" ({'measured' if name in picked.measured else 'predicted'})"
+        for name, value in picked.values.items()
+    )
+    if picked.misses:
+        console.print(
+            f"[yellow]No member of the front keeps these bounds; this one misses them by the least: "
+            f"{escape('; '.join(picked.misses))}[/yellow]",
+            soft_wrap=True,
+        )
+    console.print(escape(f"{picked.description}: {known}"), soft_wrap=True)
 
 
 def show_devices(devices: "Mapping[str, Device | HwnasError]", runtimes: "Sequence[RuntimeListing]") -> None:

@@ -7,12 +7,14 @@ from hwnas.exporters.metadata import model_metadata
 from hwnas.exporters.mixed_precision import Quantized, quantize_within
 from hwnas.exporters.onnx import chain_models, export_many, export_onnx, save_onnx
 from hwnas.exporters.openvino import save_openvino
+from hwnas.exporters.operator_graphs import OperatorGraphs
 from hwnas.exporters.precision import PRECISIONS, to_precision
 from hwnas.exporters.tensorrt import find_engine_library, save_engine
 
 __all__ = [
     "CALIBRATION_METHODS",
     "PRECISIONS",
+    "OperatorGraphs",
     "Quantized",
     "batches_for",
     "chain_models",

@@ -241,7 +241,9 @@ def test_unknown_names_name_the_nearest(setting: dict[str, object], said: str, t
         ({"space_options": {"width_mult": 99}}, "from 0.05 to 16"),
         ({"training": {"epochs": -1}}, "training.epochs"),
         ({"training": {"epochs": "many"}}, "epochs"),
-        ({"precision": "fp64"}, "precision"),
+        ({"precisions": ["fp64"]}, "precisions"),
+        ({"precisions": []}, "precisions"),
+        ({"precisions": ["int8", "int8"]}, "'int8' stands twice"),
     ],
 )
 def test_values_out_of_range_are_refused(setting: dict[str, object], said: str, tmp_path: Path) -> None:
