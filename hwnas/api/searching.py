@@ -14,6 +14,7 @@ from hwnas.api.foretelling import assess_predictor
 from hwnas.api.run_folder import FROM_PYTHON, DataSource, RunFolder, as_image_data, require_one_process
 from hwnas.api.scoring import Leniency, check_quality, latency_table, make_objectives
 from hwnas.api.settings import RunSettings, Start, Weights, make_settings
+from hwnas.api.stages import stage
 from hwnas.api.training import check_training, evaluator_of, network_evaluator_of, supernet_of
 from hwnas.checks import require_fitting_shapes
 from hwnas.devices import MeasurementPlan, find_runtime, load_device
@@ -177,18 +178,21 @@ def _search_within(
     run: RunFolder, strategy: type[SearchStrategy] | None, leniency: Leniency, on_progress: OnProgress
 ) -> ParetoFront:
     settings = run.settings
-    for name in settings.devices:
-        table = latency_table(run, name, leniency, on_progress)
-        check_quality(table, leniency)
+    with stage(run, "profiling"):
+        for name in settings.devices:
+            table = latency_table(run, name, leniency, on_progress)
+            check_quality(table, leniency)
     objectives = make_objectives(run)
     check_feasible(run.space, objectives, rng=np.random.default_rng(settings.seed))
     if "error" in settings.objectives:
-        objectives = _with_error(run, objectives, on_progress)
+        with stage(run, "training"):
+            objectives = _with_error(run, objectives, on_progress)
     made = make_strategy(
         strategy or settings.strategy, run.space, objectives, seed=settings.seed, options=settings.strategy_options
     )
     identity, journal, log = _identity(run, objectives), JsonLines(run.evaluations), JsonLines(run.search_log)
-    with make_workers(settings.workers, [one for one in objectives if one.cost == "expensive"]) as workers:
+    expensive = [one for one in objectives if one.cost == "expensive"]
+    with make_workers(settings.workers, expensive) as workers, stage(run, "searching", images=_scored_images(run)):
         loop = SearchLoop(run.space, objectives, made, journal, identity, log, workers)
         front = loop.run(settings.evaluations, on_progress=on_progress)
     front.save(run.front)
@@ -249,6 +253,13 @@ def _with_error(run: RunFolder, objectives: Sequence[Objective], on_progress: On
         evaluator = network_evaluator_of(run)
         ready = replace(makers.error(evaluator.errors), evaluate_child=evaluator.error)
     return [ready.bounded(one.bound) if one.name == ready.name else one for one in objectives]
+
+
+def _scored_images(run: RunFolder) -> int | None:
+    """How many validation images each architecture is scored on; None where errors are no objective."""
+    if "error" not in run.settings.objectives:
+        return None
+    return min(run.settings.validation_images or len(run.data.validation), len(run.data.validation))
 
 
 def _identity(run: RunFolder, objectives: Sequence[Objective]) -> dict[str, Any]:

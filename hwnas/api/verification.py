@@ -9,6 +9,7 @@ import onnx
 import torch
 
 from hwnas.api.run_folder import DataSource, RunFolder, open_run
+from hwnas.api.stages import stage
 from hwnas.api.winners import Winner, load_network, load_winners
 from hwnas.devices import (
     Device,
@@ -62,6 +63,11 @@ def verify(
         StoredFileError: a file is broken, missing or could not be written.
     """
     folder = open_run(run, space=space, data=data)
+    with stage(folder, "verifying"):
+        return _verify(folder, on_progress)
+
+
+def _verify(folder: RunFolder, on_progress: OnProgress) -> dict[str, Any]:
     listed = load_winners(folder)
     reports, winners, failures = [], [], []
     for number, winner in enumerate(listed, start=1):

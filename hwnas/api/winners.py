@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from hwnas.api.run_folder import DataSource, RunFolder, open_run, require_one_process
+from hwnas.api.stages import stage
 from hwnas.api.training import AloneSettings, evaluator_of, train_alone
 from hwnas.errors import RunError, SettingsError, StoredFileError
 from hwnas.exporters import export_onnx, save_onnx
@@ -101,7 +102,7 @@ def export(
             came="its front is empty",
             do="Raise its bounds or its evaluations",
         )
-    with exclusive(folder.path):
+    with exclusive(folder.path), stage(folder, "exporting"):
         return _export(folder, front, count, finetune_epochs, on_progress)
 
 

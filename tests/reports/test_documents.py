@@ -3,7 +3,8 @@ import json
 import pytest
 
 from hwnas.errors import RunError, StoredFileError
-from hwnas.reports.documents import LatencyRecord, load_run
+from hwnas.reports.documents import load_run
+from hwnas.reports.verifications import LatencyRecord
 
 
 def test_reads_every_file_of_the_folder(run_folder):
@@ -18,9 +19,9 @@ def test_reads_every_file_of_the_folder(run_folder):
     assert [record.hypervolume for record in run.progress] == [0.61, 0.87]
     assert run.verification.devices == ("local-cpu", "rpi4")
     assert run.models[1].name == "winner-2"
-    assert run.models[1].accuracy == run_folder.models[1]["onnx_test_accuracy"]
+    assert run.models[1].accuracy == run_folder.files[1]["test_accuracy"]
     assert run.models[1].latency_on("rpi4").predicted_ms == 3.1
-    assert run.models[1].latency_on("toaster") == LatencyRecord(None, None, None)
+    assert run.models[1].latency_on("toaster") == LatencyRecord()
 
 
 def test_only_the_front_is_needed(run_folder):
@@ -35,14 +36,8 @@ def test_a_folder_without_a_front_says_how_to_go_on(tmp_path):
         load_run(tmp_path)
 
 
-def test_a_model_without_a_latency_object_has_its_own_numbers(run_folder):
-    del run_folder.models[0]["latency"]
-    run = load_run(run_folder.write())
-    assert run.models[0].latency_on("local-cpu").measured_ms == run_folder.models[0]["measured_ms"]
-
-
 def test_null_and_not_finite_numbers_are_missing(run_folder):
-    run_folder.models[0]["latency"]["local-cpu"]["predicted_ms"] = None
+    run_folder.files[0]["latency"]["local-cpu"]["predicted_ms"] = None
     run_folder.front[0]["values"]["error"] = float("nan")
     run_folder.progress[0]["hypervolume"] = None
     run = load_run(run_folder.write())
@@ -57,10 +52,9 @@ def test_null_and_not_finite_numbers_are_missing(run_folder):
         (lambda folder: folder.front[0].update(values={"error": "small"}), r"'values\.error'|error"),
         (lambda folder: folder.front[0]["architecture"].update(choices=[1.5]), "'choices' must be a list of whole"),
         (lambda folder: folder.objectives[0].pop("name"), "'name' must be a string, but there is none"),
-        (lambda folder: folder.models[0].update(file=3), "'file' must be a string, but it is 3"),
-        (lambda folder: folder.models[0].update(same_class="yes"), "'same_class' must be true or false"),
-        (lambda folder: folder.models[0].update(measured_ci95_ms=[1]), r"must be a list \[low, high\]"),
-        (lambda folder: folder.verification.update(schema_version=2), "must have schema_version 1, but it has 2"),
+        (lambda folder: folder.verification.update(schema_version=3), "must have schema_version 2, but it has 3"),
+        (lambda folder: setattr(folder, "settings", "precisions = 3"), "must list precisions"),
+        (lambda folder: setattr(folder, "settings", "precisions ="), "must be TOML"),
         (lambda folder: folder.verification.update(environment=[1]), "must be a JSON object, but it is a list"),
         (lambda folder: folder.evaluations[0].update(schema_version=7), "header of schema_version 1"),
     ],
