@@ -14,6 +14,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium on the PATH")
 
+PATIENCE_MS = 180_000  # a busy machine is no failure
 LOOKS = {
     "light": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"},
     "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
@@ -42,6 +43,7 @@ def open_page(browser: Any) -> Iterator[Any]:
 
     def opened(path: Path, look: str = "light") -> Any:
         context = browser.new_context(**LOOKS[look])
+        context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: said.append(message.text))
@@ -320,6 +322,7 @@ def test_a_run_that_lacks_everything_but_a_front_opens_without_a_complaint(open_
 
 def test_without_scripts_the_numbers_are_there(browser, report):
     context = browser.new_context(java_script_enabled=False)
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     page.goto(report.as_uri())
     assert page.locator("form.bounds").is_hidden()

@@ -111,7 +111,7 @@
 
   function drawLane(svg, lane, slot, top, height) {
     const most = Math.max(...lane.values);
-    const total = lane.write(sum(lane.values) + (lane.extra ?? 0));
+    const total = (lane.kind === "time" ? significant : lane.write)(sum(lane.values) + (lane.extra ?? 0));
     svg.append(shape("text", { class: "lane", x: 0, y: top }, `${total} ${lane.title}`));
     const floor = top + 8 + height;
     lane.values.forEach((value, index) => {
