@@ -6,11 +6,10 @@ from typing import Any, Final
 
 from hwnas.reports.axes import model_value
 from hwnas.reports.documents import EvaluationRecord, Run
-from hwnas.reports.fields import ArchitectureRecord
 from hwnas.reports.networks import Networks
 from hwnas.reports.verifications import ModelRecord
 
-__all__ = ["Candidate", "candidates_document", "candidates_of", "keys_of"]
+__all__ = ["Candidate", "candidates_document", "candidates_of"]
 
 MOST_EVALUATED: Final = 2000
 """Of the architectures off the front; a page of more would be slow to open."""
@@ -54,11 +53,6 @@ def candidates_of(run: Run) -> tuple[Candidate, ...]:
             for number, record in enumerate(others[:MOST_EVALUATED], start=1)
         ),
     )
-
-
-def keys_of(run: Run) -> dict[ArchitectureRecord, str]:
-    """The key of each candidate by its architecture."""
-    return {candidate.record.architecture: candidate.key for candidate in candidates_of(run)}
 
 
 def candidates_document(run: Run, networks: Networks | None) -> dict[str, Any]:

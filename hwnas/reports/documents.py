@@ -27,12 +27,11 @@ LATENCY_PREFIX = "latency_ms@"
 
 @dataclass(frozen=True)
 class ObjectiveRecord:
-    """One objective: its name ("latency_ms@rpi4"), unit ("ms"), direction ("minimize" or "maximize") and bound, if any."""
+    """One objective: its name ("latency_ms@rpi4"), unit ("ms") and direction ("minimize" or "maximize")."""
 
     name: str
     unit: str
     direction: str
-    bound: float | None = None
 
     @property
     def device(self) -> str | None:
@@ -196,8 +195,7 @@ def _precisions(settings: str | None, path: Path) -> tuple[str, ...]:
 
 
 def _read_objective(fields: Fields) -> ObjectiveRecord:
-    direction = fields.text("direction", "minimize")
-    return ObjectiveRecord(fields.text("name"), fields.text("unit", ""), direction, fields.number("bound"))
+    return ObjectiveRecord(fields.text("name"), fields.text("unit", ""), fields.text("direction", "minimize"))
 
 
 def _read_evaluation(fields: Fields) -> EvaluationRecord:

@@ -1,4 +1,4 @@
-from hwnas.reports.candidates import candidates_document, candidates_of, keys_of
+from hwnas.reports.candidates import candidates_document, candidates_of
 from hwnas.reports.documents import load_run
 from hwnas.reports.networks import Networks
 
@@ -12,7 +12,6 @@ def test_members_come_first_with_what_was_measured_of_them(run_folder):
     assert found[1].values["latency_ms@rpi4"] == run_folder.files[1]["latency"]["rpi4"]["measured_ms"]
     assert found[1].record.values["latency_ms@rpi4"] == 3.1
     assert found[3].values == run.evaluations[3].values
-    assert keys_of(run)[run.front[2].architecture] == "front-3"
 
 
 def test_an_exported_model_is_found_with_its_precision_or_without(example):

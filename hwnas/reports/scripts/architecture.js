@@ -45,10 +45,12 @@
       const write = (value) => value.toFixed(Math.min(decimals, 6));
       return { title: `ms on ${device}`, head: `${device} (ms)`, values, extra, write, kind: "time" };
     });
+    const macs = blocks.map((block) => block.macs);
+    const parameters = blocks.map((block) => block.parameters);
     return [
       ...lanes.filter((lane) => lane !== null),
-      { title: "MACs", head: "MACs", values: blocks.map((block) => block.macs), write: counted, kind: "count" },
-      { title: "parameters", head: "Parameters", values: blocks.map((block) => block.parameters), write: counted, kind: "count" },
+      { title: "MACs", head: "MACs", values: macs, write: counted, kind: "count" },
+      { title: "parameters", head: "Parameters", values: parameters, write: counted, kind: "count" },
     ];
   }
 
@@ -117,9 +119,8 @@
     lane.values.forEach((value, index) => {
       const size = most > 0 ? Math.max(1, (height * value) / most) : 1;
       const gap = Math.min(3, slot * 0.15);
-      svg.append(
-        shape("rect", { class: `bar ${lane.kind}`, x: index * slot + gap, y: floor - size, width: slot - 2 * gap, height: size }),
-      );
+      const place = { x: index * slot + gap, y: floor - size, width: slot - 2 * gap, height: size };
+      svg.append(shape("rect", { class: `bar ${lane.kind}`, ...place }));
     });
     svg.append(shape("line", { class: "floor", x1: 0, x2: slot * lane.values.length, y1: floor, y2: floor }));
   }
@@ -136,7 +137,8 @@
     const laneTop = 130 + labels;
     const height = laneTop + lanes.length * (laneHeight + 30);
     const heaviest = lanes.length ? lanes[0].values.indexOf(Math.max(...lanes[0].values)) : 0;
-    const label = `${blocks.length} blocks drawn from input to output. The costliest is ${describe(blocks[heaviest], lanes, heaviest)}.`;
+    const costliest = describe(blocks[heaviest], lanes, heaviest);
+    const label = `${blocks.length} blocks drawn from input to output. The costliest is ${costliest}.`;
     const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": label });
     drawResolutions(svg, blocks, slot, 0, 104);
     drawBlocks(svg, blocks, slot, 4, 76);

@@ -58,12 +58,17 @@
     return objectives
       .filter((objective) => objective.name === "error" || objective.device !== null || bounds.has(objective))
       .filter((objective) => one.values[objective.name] !== undefined)
-      .map((objective) => `${write(objective, one.values[objective.name])} ${naming(objective)}`)
+      .map((objective) => `${write(objective, one.values[objective.name])} ${phrase(objective)}`)
       .join(", ");
   }
 
-  const naming = (objective) => (objective.device === null ? objective.title.replace(/^[A-Z](?=[a-z])/, (a) => a.toLowerCase()) : `on ${objective.device}`);
-  const naming2 = (one) => (one.model === null ? one.name : `${one.name} (winner ${one.model})`);
+  /* How an objective follows a number: "4.2% error", "1.9 ms on rpi4". */
+  function phrase(objective) {
+    if (objective.device !== null) return `on ${objective.device}`;
+    return objective.title.replace(/^[A-Z](?=[a-z])/, (letter) => letter.toLowerCase());
+  }
+
+  const nameOf = (one) => (one.model === null ? one.name : `${one.name} (winner ${one.model})`);
 
   function verdict() {
     if (bounds.size === 0) return `${members.length} architectures are on the front. Set a bound to see which of them fit.`;
@@ -72,13 +77,13 @@
     if (count > 0) {
       const first = ranking[0].name === "error" ? "most accurate" : "best";
       const which = count === 1 ? "It is" : `The ${first} of them is`;
-      return `${count} of ${members.length} ${count === 1 ? "fits" : "fit"}. ${which} ${naming2(best)}: ${facts(best)}.`;
+      return `${count} of ${members.length} ${count === 1 ? "fits" : "fit"}. ${which} ${nameOf(best)}: ${facts(best)}.`;
     }
-    const over = misses(best).map((miss) => {
-      const share = 100 * miss.share;
-      return `${miss.objective.title} is ${share < 10 ? share.toFixed(1) : share.toFixed(0)}% ${miss.objective.maximize ? "below" : "over"} its bound`;
+    const over = misses(best).map(({ objective, share }) => {
+      const percent = (100 * share).toFixed(share < 0.1 ? 1 : 0);
+      return `${objective.title} is ${percent}% ${objective.maximize ? "below" : "over"} its bound`;
     });
-    return `None fits. The nearest miss is ${naming2(best)}: ${over.join(", ")}.`;
+    return `None fits. The nearest miss is ${nameOf(best)}: ${over.join(", ")}.`;
   }
 
   /* A bound that half of the front keeps. */
@@ -99,9 +104,9 @@
   function command(asked) {
     const terms = [...asked].map(([objective, bound]) => {
       const name = objective.device === null ? objective.name : `latency@${objective.device}`;
-      const unit = ["ms", "%", "M", "G"].includes(objective.suffix);
-      const amount = unit ? `${Number((bound * objective.factor).toPrecision(6))} ${objective.suffix}`.replace(" %", "%") : String(Number(bound.toPrecision(6)));
-      return `${name} ${objective.maximize ? ">=" : "<="} ${amount}`;
+      const unit = { ms: " ms", "%": "%", M: " M", G: " G" }[objective.suffix] ?? "";
+      const amount = Number((unit ? bound * objective.factor : bound).toPrecision(6));
+      return `${name} ${objective.maximize ? ">=" : "<="} ${amount}${unit}`;
     });
     return `hwnas pick ${choices.run} "${terms.join(" and ")}"`;
   }
@@ -170,7 +175,8 @@
       set(value);
     });
     field.addEventListener("input", () => {
-      const value = field.value.trim() === "" || !(Number(field.value) >= 0) ? null : Number(field.value) / objective.factor;
+      const given = field.value.trim() === "" ? NaN : Number(field.value);
+      const value = given >= 0 ? given / objective.factor : null;
       slider.value = value === null ? open : toStep(objective, value, steps);
       set(value);
     });
@@ -253,57 +259,55 @@
       else if (top + height > list.scrollTop + list.clientHeight) list.scrollTop = top + height - list.clientHeight;
     }
     show(one);
-    if (!quiet) say(`Showing ${naming2(one)}: ${facts(one)}.`);
+    if (!quiet) say(`Showing ${nameOf(one)}: ${facts(one)}.`);
     report.redrawFront();
   }
 
   function onKey(event) {
     const options = [...list.querySelectorAll("[role=option]")];
     const at = options.findIndex((option) => option.dataset.key === chosen?.key);
-    const moves = { ArrowDown: at + 1, ArrowUp: Math.max(0, at - 1), Home: 0, End: options.length - 1, PageDown: at + 8, PageUp: Math.max(0, at - 8) };
+    const last = options.length - 1;
+    const moves = { ArrowDown: at + 1, ArrowUp: at - 1, PageDown: at + 8, PageUp: at - 8, Home: 0, End: last };
     if (event.key === "Enter") {
       place.querySelector("h3")?.scrollIntoView({ block: "nearest" });
       place.querySelector("h3")?.focus({ preventScroll: true });
-    } else if (event.key in moves) choose(options[Math.min(options.length - 1, moves[event.key])].dataset.key);
+    } else if (event.key in moves) choose(options[Math.max(0, Math.min(last, moves[event.key]))].dataset.key);
     else return;
     event.preventDefault();
+  }
+
+  /* The bars of what does not fit have no length. */
+  function shortened(bars, fit) {
+    const kept = (reaches) => reaches.map((reach, index) => (fit[index] ? reach : 0));
+    return bars && { ...bars, array: kept(bars.array), arrayminus: kept(bars.arrayminus) };
   }
 
   function faded(trace) {
     const fit = trace.customdata.map((key) => !known.has(key) || fits(known.get(key)));
     if (fit.every(Boolean)) return trace;
-    if (trace.meta.role === "interval") {
-      return { ...trace, x: trace.x.map((x, index) => (fit[index] ? x : null)) };
-    }
+    if (trace.meta.role === "interval") return { ...trace, x: trace.x.map((x, index) => (fit[index] ? x : null)) };
     const base = trace.marker.opacity ?? 1;
     const marker = { ...trace.marker, opacity: fit.map((one) => (one ? base : 0.16)) };
-    const hidden = (bars) => bars && { ...bars, array: bars.array.map((reach, index) => (fit[index] ? reach : 0)), arrayminus: bars.arrayminus.map((reach, index) => (fit[index] ? reach : 0)) };
-    const faint = { ...trace, marker, error_x: hidden(trace.error_x), error_y: hidden(trace.error_y) };
-    if (trace.textfont) faint.textfont = { ...trace.textfont, color: fit.map((one) => (one ? trace.textfont.color : "var(--muted)")) };
-    return faint;
+    const bars = { error_x: shortened(trace.error_x, fit), error_y: shortened(trace.error_y, fit) };
+    if (!trace.textfont) return { ...trace, ...bars, marker };
+    const color = fit.map((one) => (one ? trace.textfont.color : "var(--muted)"));
+    return { ...trace, ...bars, marker, textfont: { ...trace.textfont, color } };
   }
 
   /* A ring around the chosen architecture, wherever it is drawn. */
   function ring(traces) {
-    const points = traces
-      .filter((trace) => trace.customdata && trace.meta.role !== "interval" && trace.visible !== false)
-      .flatMap((trace) =>
-        trace.customdata.map((key, index) => ({ key, x: trace.x[index], y: trace.y[index], size: trace.marker.size })).map((point, index) => ({
-          ...point,
-          size: (Array.isArray(point.size) ? point.size[index] : point.size) + 11,
-        })),
-      )
-      .filter((point) => chosen !== null && point.key === chosen.key);
-    return {
-      type: "scatter",
-      mode: "markers",
-      x: points.map((point) => point.x),
-      y: points.map((point) => point.y),
-      marker: { symbol: "circle-open", color: "var(--ink)", size: points.map((point) => point.size), line: { color: "var(--ink)", width: 2.5 } },
-      hoverinfo: "skip",
-      cliponaxis: false,
-      meta: { role: "chosen" },
-    };
+    const [x, y, size] = [[], [], []];
+    const drawn = traces.filter((trace) => trace.customdata && trace.meta.role !== "interval" && trace.visible !== false);
+    for (const trace of drawn) {
+      trace.customdata.forEach((key, index) => {
+        if (key !== chosen?.key) return;
+        x.push(trace.x[index]);
+        y.push(trace.y[index]);
+        size.push([trace.marker.size].flat()[Array.isArray(trace.marker.size) ? index : 0] + 11);
+      });
+    }
+    const marker = { symbol: "circle-open", color: "var(--ink)", size, line: { color: "var(--ink)", width: 2.5 } };
+    return { type: "scatter", mode: "markers", x, y, marker, hoverinfo: "skip", cliponaxis: false, meta: { role: "chosen" } };
   }
 
   report.decorate = (traces) =>
