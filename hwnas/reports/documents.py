@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hwnas.errors import RunError, StoredFileError
+from hwnas.exporters import PRECISIONS
 from hwnas.files import read_json, read_json_lines
 from hwnas.predictors import PredictorQuality
 from hwnas.rank_audit import RankAudit
@@ -69,8 +70,8 @@ class ProgressRecord:
 class Run:
     """A whole run folder. What a run does not have yet is None or empty.
 
-    `address` is how a command names it. `precisions` are those that were searched among: where there are several, the last
-    choice of an architecture says which one it has.
+    `address` is how a command names it. `precisions` are those that were searched among, from few bits to many: where there
+    are several, the last choice of an architecture says which one it has.
     """
 
     name: str
@@ -191,7 +192,8 @@ def _precisions(settings: str | None, path: Path) -> tuple[str, ...]:
     found = given.get("precisions", [given.get("precision", "fp32")])
     if not isinstance(found, list) or not found or not all(isinstance(one, str) for one in found):
         raise StoredFileError(f"{path}: precisions", "must list precisions", came=f"it is {found!r:.80}")
-    return tuple(found)
+    bits = {name: place for place, name in enumerate(reversed(PRECISIONS))}
+    return tuple(sorted(found, key=lambda name: bits.get(name, len(bits))))
 
 
 def _read_objective(fields: Fields) -> ObjectiveRecord:

@@ -170,15 +170,12 @@ def _size_key(run: Run, plane: FrontPlane) -> str:
 
 
 def _chooser(run: Run, members: Sequence[Candidate], scales: dict[str, Scale], networks: Networks | None) -> str:
-    """The list of the front's members, from the best in the first objective, and the place for the chosen one."""
+    """The list of the front's members, in the order that commands count them in, and the place for the chosen one."""
     shown = [objective for objective in run.objectives if objective.name in ("error",) or objective.device is not None]
     shown = (shown or list(run.objectives))[:3]
-    first = shown[0]
-    sign = -1.0 if first.maximize else 1.0
-    ordered = sorted(members, key=lambda one: sign * one.values.get(first.name, math.inf))
     several = len(run.precisions) > 1
     heads = "".join(f"<span>{html.escape(_short_title(one, scales[one.name]))}</span>" for one in shown)
-    options = "".join(_option(one, shown, scales, several=several) for one in ordered)
+    options = "".join(_option(one, shown, scales, several=several) for one in members)
     columns = f"--columns: {len(shown)}"
     empty = "" if networks is not None else paragraph(
         "The blocks of the networks are not shown: the run's search space cannot be made here.", "missing"

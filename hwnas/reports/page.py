@@ -144,7 +144,11 @@ def _precision_sections(run: Run) -> list[str]:
 def _baseline_sections(run: Run) -> list[str]:
     if run.comparison is None or not run.baselines:
         return []
-    budget = ", ".join(f"{key.replace('_', ' ')} {_written(value)}" for key, value in run.comparison.budget.items())
+    budget = ", ".join(
+        f"{key.replace('_', ' ')} {_written(value)}"
+        for key, value in run.comparison.budget.items()
+        if isinstance(value, str | int | float)
+    )
     words = "Known networks scaled to the same input, trained with the same budget and measured the same way as the "
     parts = [paragraph(f"{words}exported models{f' ({budget})' if budget else ''}."), baseline_table(run)]
     return [section("baselines", "Beside known networks", parts)]

@@ -148,8 +148,10 @@ def _model_cell(row: FileRow) -> Cell:
 
 def _precision_cell(row: FileRow) -> Cell:
     model, file = row
-    chosen = ' <span class="tag">chosen</span>' if file is model.own else ""
-    return Cell(f"{html.escape(file.precision)}{chosen}", file.precision)
+    format_ = PurePosixPath(file.file).suffix.removeprefix(".")
+    tags = ([] if format_ in ("", "onnx") else [format_]) + (["chosen"] if file is model.own else [])
+    shown = "".join(f' <span class="tag">{html.escape(tag)}</span>' for tag in tags)
+    return Cell(f"{html.escape(file.precision)}{shown}", file.precision)
 
 
 def _baseline_cell(one: BaselineRecord) -> Cell:

@@ -86,8 +86,9 @@ class ModelRecord:
         return tuple(one for one in self.files if not one.image_input)
 
     def in_precision(self, precision: str) -> FileRecord | None:
-        """The file of `precision` without preprocessing inside, or None."""
-        return next((one for one in self.plain_files if one.precision == precision), None)
+        """The ONNX file of `precision` without preprocessing inside, else another format's, or None."""
+        found = [one for one in self.plain_files if one.precision == precision]
+        return next((one for one in found if one.file.endswith(".onnx")), found[0] if found else None)
 
     def latency_on(self, device: str) -> LatencyRecord:
         """The latency of its own file on `device`."""

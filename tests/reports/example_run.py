@@ -18,7 +18,7 @@ from hwnas.latency import LatencyTable
 from hwnas.spaces import Architecture, SearchSpace
 
 DEVICES = ("local-cpu", "rpi4")
-PRECISIONS = ("fp32", "int8")
+PRECISIONS = ("int8", "fp32")
 SPEED = {("local-cpu", "fp32"): 0.25, ("local-cpu", "int8"): 0.14, ("rpi4", "fp32"): 2.6, ("rpi4", "int8"): 1.9}
 EVALUATIONS = 240
 WINNERS = 6
@@ -118,7 +118,7 @@ def _evaluation(
 ) -> dict[str, Any]:
     operators = space.operators(architecture)
     macs = sum(space.counts[operator].macs for operator in operators)
-    error = 0.055 + 0.16 * (macs / 1e6) ** -0.75 + 0.006 * abs(rng.normal()) + 0.004 * place
+    error = 0.055 + 0.16 * (macs / 1e6) ** -0.75 + 0.006 * abs(rng.normal()) + 0.004 * (1 - place)
     values = {"error": round(float(error), 4)}
     for device in DEVICES:
         values[f"latency_ms@{device}"] = tables[device][PRECISIONS[place]].predict_ms(operators)
@@ -174,7 +174,7 @@ def _model(
     operators = space.operators(architecture)
     counts = [space.counts[operator] for operator in operators]
     parameters = sum(one.parameters for one in counts)
-    accuracy = 1 - record["values"]["error"] + 0.008 + 0.004 * place
+    accuracy = 1 - record["values"]["error"] + 0.008 + 0.004 * (1 - place)
     files = []
     for precision in PRECISIONS:
         latency: dict[str, Any] = {}

@@ -37,12 +37,12 @@ def test_an_objective_to_maximize_has_a_lower_bound(run_folder):
     assert 'value="0" aria-label="Error at least"' in html
 
 
-def test_the_list_goes_from_the_most_accurate_and_says_each_member_in_words(run_folder):
+def test_the_list_has_the_front_in_its_order_and_says_each_member_in_words(run_folder):
     html = "".join(front_parts(load_run(run_folder.write()), None))
     options = re.findall(r'data-key="([^"]+)" aria-selected="false" aria-label="([^"]+)"', html)
-    assert [key for key, _ in options] == ["front-3", "front-2", "front-1"]
-    assert options[0][1].startswith("front:3, Error 1.5%, Latency on local-cpu 0.318")
-    assert options[0][1].endswith("exported as winner-3, measured")
+    assert [key for key, _ in options] == ["front-1", "front-2", "front-3"]
+    assert options[2][1].startswith("front:3, Error 1.5%, Latency on local-cpu 0.318")
+    assert options[2][1].endswith("exported as winner-3, measured")
     assert "The blocks of the networks are not shown" in html
 
 

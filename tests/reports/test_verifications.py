@@ -18,6 +18,8 @@ def with_int8(run_folder):
     image = own | {"file": "models/winner-1/int8-image.onnx", "precision": "int8", "image_input": True}
     small = own | {"file": "models/winner-1/int8.onnx", "precision": "int8", "test_accuracy": 0.8}
     model.update(precision="int8", files=[own, image, small])
+    second = run_folder.models[1]["files"]
+    second.insert(0, second[0] | {"file": "models/winner-2/tensorrt-rtx-fp32.engine"})
     return run_folder
 
 
@@ -28,6 +30,7 @@ def test_a_model_speaks_for_the_file_of_its_own_precision(run_folder):
     assert first.accuracy == 0.8
     assert first.in_precision("fp32").file == "models/winner-1/fp32.onnx"
     assert first.in_precision("fp16") is None
+    assert second.in_precision("fp32").file == "models/winner-2/fp32.onnx"  # not the engine before it
     assert [file.image_input for file in first.plain_files] == [False, False]
     assert second.own.precision == "fp32"
     assert found.precisions == ("fp32", "int8")

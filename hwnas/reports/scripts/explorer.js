@@ -36,13 +36,13 @@
   }
 
   const fits = (one) => misses(one).length === 0;
-  const worst = (one) => Math.max(0, ...misses(one).map((miss) => miss.share));
+  const missed = (one) => misses(one).reduce((total, miss) => total + miss.share, 0);
 
-  /* The better first: by the first objective (the error where there is one), then by the others. */
+  /* The better first, as `hwnas pick` has it: by the search's error, which alone all members share, then by the others. */
   const ranking = [...objectives].sort((a, b) => (b.name === "error") - (a.name === "error"));
   function better(first, second) {
     for (const objective of ranking) {
-      const gap = (first.values[objective.name] ?? Infinity) - (second.values[objective.name] ?? Infinity);
+      const gap = (first.estimates[objective.name] ?? Infinity) - (second.estimates[objective.name] ?? Infinity);
       if (gap) return objective.maximize ? -gap : gap;
     }
     return first.number - second.number;
@@ -51,7 +51,7 @@
   function picked() {
     const fitting = members.filter(fits).sort(better);
     if (fitting.length) return fitting[0];
-    return [...members].sort((a, b) => worst(a) - worst(b) || better(a, b))[0];
+    return [...members].sort((a, b) => missed(a) - missed(b) || better(a, b))[0];
   }
 
   function facts(one) {
