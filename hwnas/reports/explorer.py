@@ -2,7 +2,6 @@
 
 import html
 import json
-import math
 from collections.abc import Sequence
 from typing import Any, Final
 
