@@ -256,10 +256,11 @@ def _with_error(run: RunFolder, objectives: Sequence[Objective], on_progress: On
 
 
 def _scored_images(run: RunFolder) -> int | None:
-    """How many validation images each architecture is scored on; None where errors are no objective."""
+    """How many different validation images each architecture is scored on; None where errors are no objective."""
     if "error" not in run.settings.objectives:
         return None
-    return min(run.settings.validation_images or len(run.data.validation), len(run.data.validation))
+    different = len(run.data.validation) // run.data.validation_copies
+    return min(run.settings.validation_images or different, different)
 
 
 def _identity(run: RunFolder, objectives: Sequence[Objective]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def stage(run: RunFolder, name: str, *, images: int | None = None) -> Iterator[N
     Args:
         run: in whose folder stages.jsonl lies.
         name: what the block does: "profiling", "training", "searching", "exporting", "verifying", "comparing".
-        images: how many images each architecture is scored on, where it scores architectures.
+        images: how many different images each architecture is scored on, where it scores architectures.
 
     Raises:
         StoredFileError: the line could not be written.
