@@ -16,6 +16,7 @@ from hwnas.api.foretelling import assess_predictor
 from hwnas.api.run_folder import FROM_PYTHON, DataSource, RunFolder, as_image_data, require_one_process
 from hwnas.api.scoring import Leniency, check_quality, latency_table, make_objectives
 from hwnas.api.settings import RunSettings, Start, Weights, make_settings
+from hwnas.api.stages import stage
 from hwnas.api.training import check_training, supernet_of
 from hwnas.checks import require_fitting_shapes
 from hwnas.devices import MeasurementPlan, find_runtime, load_device
@@ -181,19 +182,22 @@ def _search_within(
     run: RunFolder, strategy: type[SearchStrategy] | None, leniency: Leniency, on_progress: OnProgress
 ) -> ParetoFront:
     settings = run.settings
-    for name in settings.devices:
-        for precision in settings.precisions:
-            check_quality(latency_table(run, name, precision, leniency, on_progress), leniency)
+    with stage(run, "profiling"):
+        for name in settings.devices:
+            for precision in settings.precisions:
+                check_quality(latency_table(run, name, precision, leniency, on_progress), leniency)
     objectives = make_objectives(run)
     check_feasible(run.space, objectives, rng=np.random.default_rng(settings.seed))
     if "error" in settings.objectives:
-        objectives = _with_error(run, objectives, on_progress)
+        with stage(run, "training"):
+            objectives = _with_error(run, objectives, on_progress)
     made = make_strategy(
         strategy or settings.strategy, run.space, objectives, seed=settings.seed, options=settings.strategy_options
     )
     identity = settled_identity(run, _identity(run, objectives), objectives)
     journal, log = JsonLines(run.evaluations), JsonLines(run.search_log)
-    with make_workers(settings.workers, [one for one in objectives if one.cost == "expensive"]) as workers:
+    expensive = [one for one in objectives if one.cost == "expensive"]
+    with make_workers(settings.workers, expensive) as workers, stage(run, "searching", images=_scored_images(run)):
         loop = SearchLoop(run.space, objectives, made, journal, identity, log, workers)
         front = loop.run(settings.evaluations, on_progress=on_progress)
     front.save(run.front)
@@ -257,6 +261,14 @@ def _with_error(run: RunFolder, objectives: Sequence[Objective], on_progress: On
         alone = AloneErrors.of(run)
         ready = replace(makers.error(alone.errors), evaluate_child=alone.error)
     return [ready.bounded(one.bound) if one.name == ready.name else one for one in objectives]
+
+
+def _scored_images(run: RunFolder) -> int | None:
+    """How many different validation images each architecture is scored on; None where errors are no objective."""
+    if "error" not in run.settings.objectives:
+        return None
+    different = len(run.data.validation) // run.data.validation_copies
+    return min(run.settings.validation_images or different, different)
 
 
 def _identity(run: RunFolder, objectives: Sequence[Objective]) -> dict[str, Any]:

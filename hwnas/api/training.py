@@ -16,6 +16,7 @@ from hwnas.api.architectures import PREFERRED_SCHEMA, find_architecture
 from hwnas.api.run_folder import DataSource, RunFolder, open_run
 from hwnas.api.scoring import Leniency, check_quality, latency_table, make_objectives
 from hwnas.api.settings import Start
+from hwnas.api.stages import stage
 from hwnas.checks import require_fitting_shapes
 from hwnas.errors import SettingsError
 from hwnas.files import exclusive, replacing, write_json
@@ -114,7 +115,8 @@ def train_run(run: RunFolder, *, on_progress: OnProgress = silent) -> Path:
                     strict = Leniency(False, False)
                     check_quality(latency_table(run, device, precision, strict, listener), strict)
             objectives = make_objectives(run)
-        supernet_of(run, objectives, on_progress=listener)
+        with stage(run, "training") if first else contextlib.nullcontext():
+            supernet_of(run, objectives, on_progress=listener)
     return run.supernet
 
 

@@ -14,6 +14,7 @@ from hwnas.api.measured import VERIFICATION_SCHEMA
 from hwnas.api.measuring import measure_files, missed
 from hwnas.api.proving import Proven, check_structure, prove
 from hwnas.api.run_folder import DataSource, RunFolder, open_run
+from hwnas.api.stages import stage
 from hwnas.api.winners import load_winners
 from hwnas.bundles import BundleError, check_bundle
 from hwnas.errors import ExportError, StoredFileError
@@ -56,6 +57,11 @@ def verify(
         StoredFileError: a manifest is broken, or a file could not be written.
     """
     folder = open_run(run, space=space, data=data)
+    with stage(folder, "verifying"):
+        return _verify(folder, on_progress)
+
+
+def _verify(folder: RunFolder, on_progress: OnProgress) -> dict[str, Any]:
     listed = load_winners(folder)
     write_run_test_data(folder)
     proven: list[Proven] = []

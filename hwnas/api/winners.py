@@ -13,6 +13,7 @@ from torch import nn
 from hwnas.api.bundling import WEIGHTS, write_bundle
 from hwnas.api.converting import BundleOptions
 from hwnas.api.run_folder import DataSource, RunFolder, open_run, require_one_process
+from hwnas.api.stages import stage
 from hwnas.api.training import AloneSettings, evaluator_of, train_alone
 from hwnas.bundles import altered_files, load_manifest, sha256_of
 from hwnas.errors import RunError, SettingsError, StoredFileError
@@ -141,7 +142,7 @@ def export(
         )
     own = AloneSettings.of(folder, epochs=finetune_epochs)
     wanted = [_describe(folder, one, number, own, options) for number, one in enumerate(front.choose(count), start=1)]
-    with exclusive(folder.path):
+    with exclusive(folder.path), stage(folder, "exporting"):
         _make(folder, wanted, on_progress=on_progress)
     return [folder.path / winner.bundle for winner in wanted]
 
@@ -163,7 +164,7 @@ def export_evaluations(
     """
     require_one_process("export")
     own = AloneSettings.of(folder, epochs=finetune_epochs)
-    with exclusive(folder.path):
+    with exclusive(folder.path), stage(folder, "exporting"):
         wanted = load_winners(folder) if folder.manifest.exists() else []
         options = BundleOptions.from_json(wanted[0].options) if wanted else BundleOptions.of(folder)
         chosen = []
