@@ -70,6 +70,8 @@ class RunFolder:
     report: Path = field(init=False)
     audit: Path = field(init=False)
     networks: Path = field(init=False)
+    baselines: Path = field(init=False)
+    comparison: Path = field(init=False)
 
     def __post_init__(self) -> None:
         if self.given_space is not None:
@@ -87,6 +89,8 @@ class RunFolder:
         self.report = self.path / "report.html"
         self.audit = self.path / "audit.json"
         self.networks = self.path / "networks"
+        self.baselines = self.path / "baselines"
+        self.comparison = self.path / "comparison.json"
 
     @cached_property
     def data(self) -> ImageData:

@@ -11,6 +11,7 @@ import typer
 
 from hwnas.cli import screen
 from hwnas.cli.arguments import parse_options, parse_shape
+from hwnas.cli.compare_commands import compare
 from hwnas.cli.space_commands import check_space
 from hwnas.cli.table_commands import table_app
 from hwnas.cli.table_screen import show_table
@@ -28,6 +29,7 @@ app = typer.Typer(
 
 app.add_typer(table_app, name="table")
 app.command("check-space")(check_space)
+app.command()(compare)
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or the run.toml in it.")]
 FAILED = 2
