@@ -16,7 +16,6 @@ from hwnas.errors import ExportError
 from hwnas.exporters import export_onnx
 from hwnas.training import engine
 
-
 BASELINE = Baseline("mobilenet_v3_small", 0.1)
 
 
