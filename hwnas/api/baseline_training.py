@@ -66,7 +66,7 @@ class Budget:
 
     def settings(self, run: RunFolder) -> TrainingSettings:
         """Those that the baselines of `run` are trained by."""
-        return replace(run.settings.training, epochs=max(1, self.epochs), first_resolution=1.0)
+        return replace(run.settings.training, epochs=self.epochs, first_resolution=1.0)
 
 
 def train_baseline(

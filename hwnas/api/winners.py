@@ -140,7 +140,8 @@ def _is_written(folder: RunFolder, winner: Winner) -> bool:
 def _forget(folder: RunFolder, winners: Sequence[Winner]) -> None:
     """Removes the files of `winners`, and what was said of the models that were there before."""
     for winner in winners:
-        for path in (folder.path / winner.file, folder.path / winner.weights, folder.verification, folder.report):
+        said = (folder.verification, folder.comparison, folder.report)
+        for path in (folder.path / winner.file, folder.path / winner.weights, *said):
             path.unlink(missing_ok=True)
 
 
