@@ -1,7 +1,8 @@
-"""The verbs: profile, train, search, refine, export, pick, verify, report, and their kin; tables as data."""
+"""The verbs: profile, train, search, refine, export, pick, verify, compare, report, and their kin; tables as data."""
 
 from hwnas.api.adaptation import adapt
 from hwnas.api.auditing import audit
+from hwnas.api.comparing import compare
 from hwnas.api.first_run import quickstart
 from hwnas.api.foretelling import assess_predictor, fit_predictor
 from hwnas.api.listing import list_devices, list_runtimes, list_spaces, list_strategies
@@ -22,6 +23,7 @@ __all__ = [
     "assess_predictor",
     "audit",
     "check_space",
+    "compare",
     "describe_table",
     "diff_tables",
     "export",

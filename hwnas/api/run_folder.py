@@ -73,6 +73,8 @@ class RunFolder:
     converted: Path = field(init=False)
     corrected_tables: Path = field(init=False)
     refinement: Path = field(init=False)
+    baselines: Path = field(init=False)
+    comparison: Path = field(init=False)
 
     def __post_init__(self) -> None:
         if self.given_space is not None:
@@ -93,6 +95,8 @@ class RunFolder:
         self.converted = self.path / "converted"
         self.corrected_tables = self.path / "tables"
         self.refinement = self.path / "refinement.json"
+        self.baselines = self.path / "baselines"
+        self.comparison = self.path / "comparison.json"
 
     @cached_property
     def data(self) -> ImageData:

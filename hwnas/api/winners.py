@@ -61,6 +61,11 @@ class Winner:
     options: Mapping[str, Any]
 
     @property
+    def file(self) -> str:
+        """The ONNX file of its own precision, relative to the run folder."""
+        return f"{self.bundle}/{self.precision}.onnx"
+
+    @property
     def trained_by(self) -> tuple[Any, ...]:
         """What its weights follow from, besides the run."""
         return dict(self.architecture), self.finetune_epochs, self.start, self.distillation
@@ -270,7 +275,7 @@ def _is_whole(folder: RunFolder, winner: Winner) -> bool:
 def _forget(folder: RunFolder, gone: Sequence[Winner], wanted: Sequence[Winner]) -> None:
     """Removes the bundles that have no successor, and what was said of the models that were there before."""
     if gone:
-        for path in (folder.verification, folder.report):
+        for path in (folder.verification, folder.comparison, folder.report):
             path.unlink(missing_ok=True)
     for name in {winner.bundle for winner in gone} - {winner.bundle for winner in wanted}:
         shutil.rmtree(folder.path / name, ignore_errors=True)
@@ -307,7 +312,7 @@ def _train(
 
 def _write(folder: RunFolder, winner: Winner, network: nn.Module) -> None:
     """Makes the bundle of `winner`, and puts it in place when it is whole."""
-    for path in (folder.verification, folder.report):
+    for path in (folder.verification, folder.comparison, folder.report):
         path.unlink(missing_ok=True)
     place = folder.path / winner.bundle
     scratch = place.with_name(f".{place.name}.part")

@@ -11,6 +11,7 @@ import typer
 
 from hwnas.cli import screen
 from hwnas.cli.arguments import parse_options, parse_shape
+from hwnas.cli.compare_commands import compare
 from hwnas.cli.model_commands import export, pick, verify
 from hwnas.cli.model_screen import show_models
 from hwnas.cli.space_commands import check_space
@@ -33,6 +34,7 @@ app.command("check-space")(check_space)
 app.command()(export)
 app.command()(pick)
 app.command()(verify)
+app.command()(compare)
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or the run.toml in it.")]
 FAILED = 2
