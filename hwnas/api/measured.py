@@ -1,6 +1,6 @@
 """What `verify` has measured of a run's winners, put to the architectures that the search knows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -9,7 +9,7 @@ from hwnas.errors import ArchitectureError, StoredFileError
 from hwnas.files import read_json
 from hwnas.spaces import Architecture, MixedPrecision
 
-__all__ = ["VERIFICATION_SCHEMA", "MeasuredLatency", "MeasuredWinner", "measured_winners"]
+__all__ = ["VERIFICATION_SCHEMA", "MeasuredLatency", "MeasuredWinner", "lie_apart", "measured_winners"]
 
 VERIFICATION_SCHEMA: Final = 2
 
@@ -38,8 +38,7 @@ class MeasuredLatency:
     @property
     def is_outside(self) -> bool:
         """Whether the prediction missed by more than its interval; one without an interval missed if it missed at all."""
-        low, high = self.interval_ms or (self.predicted_ms, self.predicted_ms)
-        return not low <= self.measured_ms <= high
+        return lie_apart(self.interval_ms or (self.predicted_ms, self.predicted_ms), self.ci95_ms)
 
 
 @dataclass(frozen=True)
@@ -57,6 +56,11 @@ class MeasuredWinner:
     precision: str
     test_accuracy: float
     latency: Mapping[str, MeasuredLatency]
+
+
+def lie_apart(predicted_ms: Sequence[float], measured_ms: Sequence[float]) -> bool:
+    """Whether a prediction interval and the confidence interval of what was measured have nothing in common."""
+    return measured_ms[1] < predicted_ms[0] or predicted_ms[1] < measured_ms[0]
 
 
 def measured_winners(run: RunFolder) -> list[MeasuredWinner]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import onnx
 
+from hwnas.api.measured import lie_apart
 from hwnas.api.proving import Proven
 from hwnas.api.run_folder import RunFolder
 from hwnas.api.scoring import find_table
@@ -77,7 +78,7 @@ def missed(proven: Sequence[Proven], device: str) -> list[str]:
     for one in proven:
         latency = one.latency[one.own][device]
         measured, interval = latency["measured_ci95_ms"], latency["predicted_interval_ms"]
-        if measured is not None and interval is not None and (measured[1] < interval[0] or interval[1] < measured[0]):
+        if measured is not None and interval is not None and lie_apart(interval, measured):
             predicted = f"predicted {interval[0]:.3f} to {interval[1]:.3f}"
             found.append(f"{one.winner.name} ({latency['measured_ms']:.3f} ms, {predicted})")
     return found

@@ -9,7 +9,6 @@ from hwnas.api.measured import measured_winners
 from hwnas.api.run_folder import DataSource, RunFolder, open_run, require_one_process
 from hwnas.api.winners import export_evaluations
 from hwnas.errors import RunError
-from hwnas.files import exclusive
 from hwnas.front import Evaluation, ParetoFront
 from hwnas.progress import OnProgress, silent
 from hwnas.spaces import Architecture, SearchSpace
@@ -82,8 +81,7 @@ def pick(
     known = measured.get(chosen.architecture, {})
     values = {**chosen.values, **known}
     misses = [bound.miss(values[bound.name]) for bound in limits]
-    with exclusive(folder.path):
-        [path] = export_evaluations(folder, [chosen], finetune_epochs=finetune_epochs, on_progress=on_progress)
+    [path] = export_evaluations(folder, [chosen], finetune_epochs=finetune_epochs, on_progress=on_progress)
     return Pick(
         chosen,
         folder.space.describe(chosen.architecture),

@@ -37,7 +37,7 @@ def write(run: RunFolder, **changes: Any) -> None:
         },
     ]
     entry = {"architecture": run.space.smallest().to_json(), "precision": "int8", "files": files, **changes}
-    run.verification.write_text(json.dumps({"schema_version": 1, "models": [entry]}))
+    run.verification.write_text(json.dumps({"schema_version": 2, "models": [entry]}))
 
 
 def test_a_winner_is_what_its_own_file_is(run: RunFolder) -> None:
@@ -65,13 +65,9 @@ def test_a_verification_of_another_form_is_refused(run: RunFolder, broken: dict[
         measured_winners(run)
 
 
-def test_predictions_miss_where_the_measurement_is_outside_their_interval() -> None:
-    interval, ci95 = (1.8, 2.2), (0.0, 9.0)
-    assert [MeasuredLatency(2.0, interval, ms, ci95).is_outside for ms in (1.7, 1.8, 2.2, 2.3)] == [
-        True,
-        False,
-        False,
-        True,
-    ]
-    assert MeasuredLatency(2.0, None, 2.01, ci95).is_outside
-    assert MeasuredLatency(2.0, interval, 2.5, ci95).error == pytest.approx(0.2)
+def test_predictions_miss_where_the_intervals_have_nothing_in_common() -> None:
+    interval = (1.8, 2.2)
+    measured = [MeasuredLatency(2.0, interval, ms, (ms - 0.1, ms + 0.1)) for ms in (1.6, 1.75, 2.0, 2.25, 2.4)]
+    assert [one.is_outside for one in measured] == [True, False, False, False, True]
+    assert MeasuredLatency(2.0, None, 2.01, (2.005, 2.02)).is_outside
+    assert MeasuredLatency(2.0, interval, 2.5, (2.4, 2.6)).error == pytest.approx(0.2)

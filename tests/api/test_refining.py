@@ -76,7 +76,7 @@ class Board:
             }
             for number, one in enumerate(chosen)
         ]
-        folder.verification.write_text(json.dumps({"schema_version": 1, "models": models}))
+        folder.verification.write_text(json.dumps({"schema_version": 2, "models": models}))
         return {}
 
     def measured(self, folder: RunFolder, names: Mapping[str, Architecture]) -> Mapping[str, Measurement]:
