@@ -71,15 +71,16 @@ def one_of_each_form(space: SearchSpace) -> tuple[Operator, ...]:
 
 
 def covering_architectures(space: SearchSpace, *, rng: np.random.Generator) -> list[Architecture]:
-    """Random architectures in which every place of a network has each of its operators at least once, as far as 512 show.
+    """Random architectures in which every choice of every variable, and every operator of every place of a network, occurs
+    at least once, as far as 512 of them show it.
 
     Args:
         space: whose architectures.
         rng: of the draw.
     """
     choices_NV = space.canonicalize(space.sample_choices(DRAWN, rng=rng))
-    indices_NL = space.operator_indices(choices_NV)
-    left = {number: set(enumerate(row)) for number, row in enumerate(indices_NL.tolist())}
+    shown = np.hstack([choices_NV, space.operator_indices(choices_NV)])
+    left = {number: set(enumerate(row)) for number, row in enumerate(shown.tolist())}
     missing = set().union(*left.values())
     chosen = []
     while missing:

@@ -205,7 +205,7 @@ def _layers_beside(model: onnx.ModelProto, quantized: onnx.ModelProto) -> tuple[
         if node.name in own and any(name in makers and makers[name].op_type in LINEAR for name in node.input)
     ]
     read = {name for layer in layers for name in layer.input}
-    pairs = []
+    pairs: list[onnx.NodeProto] = []
     for node in reversed(quantized.graph.node):
         if node.op_type in LINEAR and node.output[0] in read:
             pairs.insert(0, _copied(node))

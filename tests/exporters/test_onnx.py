@@ -255,11 +255,12 @@ def test_an_exporter_that_returns_nothing(monkeypatch, parts):
         export_onnx(parts[0], SHAPES[0])
 
 
-class TestBatchAndOpset:
-    @pytest.fixture(scope="class")
-    def dynamic(self, network):
-        return export_onnx(network, SHAPES[0], batch_size=None)
+@pytest.fixture(scope="module")
+def dynamic(network):
+    return export_onnx(network, SHAPES[0], batch_size=None)
 
+
+class TestBatchAndOpset:
     def test_a_dynamic_batch_takes_any(self, network, dynamic):
         [image] = dynamic.graph.input
         dimensions = [size.dim_param or size.dim_value for size in image.type.tensor_type.shape.dim]
