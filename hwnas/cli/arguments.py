@@ -21,8 +21,10 @@ def parse_shape(text: str) -> tuple[int, int, int]:
 
 def parse_batch_size(text: str | None) -> int | Literal["dynamic"] | None:
     """ "8" -> 8; "dynamic" and None as they are. Raises SettingsError."""
-    if text is None or text == "dynamic":
-        return "dynamic" if text else None
+    if text is None:
+        return None
+    if text == "dynamic":
+        return "dynamic"
     if not text.isdecimal() or int(text) < 1:
         raise SettingsError("--batch-size", 'must be a number of at least 1, or "dynamic"', came=f"{text!r} came")
     return int(text)

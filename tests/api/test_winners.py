@@ -12,9 +12,10 @@ import torch
 
 from hwnas.api import export
 from hwnas.api.run_folder import open_run
-from hwnas.api.winners import load_network, load_winners
+from hwnas.api.winners import Winner, export_evaluations, load_network, load_winners
 from hwnas.bundles import check_bundle, load_manifest, sha256_of
 from hwnas.errors import HwnasError, RunError, SettingsError, StoredFileError
+from hwnas.front import Candidate, Evaluation
 from hwnas.spaces import make_space
 from hwnas.training import Part
 
@@ -202,6 +203,22 @@ def test_of_several_processes_none_exports(run: Path, monkeypatch: pytest.Monkey
 def test_fewer_winners_leave_no_files_of_the_others(run: Path) -> None:
     export(run, winners=1)
     assert sorted(path.name for path in (run / "models").glob("winner*")) == ["winner-1"]
+
+
+def test_evaluations_are_exported_besides_the_winners(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Winner] = []
+    monkeypatch.setattr("hwnas.api.winners._make", lambda _, wanted, **__: made.extend(wanted))
+    folder = open_run(run)
+    before = load_winners(folder)
+    known = {str(winner.architecture) for winner in before}
+    members = list(folder.load_front())
+    old = next(one for one in members if str(one.architecture.to_json()) in known)
+    new = Evaluation(Candidate(folder.space.largest()), old.values)
+    old_bundle, new_bundle = export_evaluations(folder, [old, new])
+    assert old_bundle.name in {winner.name for winner in before}
+    assert new_bundle.name == f"winner-{len(before) + 1}"
+    assert made[:-1] == before
+    assert made[-1].options == before[0].options
 
 
 def test_what_was_said_of_models_that_are_gone_goes_too(run: Path) -> None:
