@@ -200,9 +200,7 @@ class TensorRtSession(Session):
 
     def __init__(self, trt: Any, loaded: Any, engine: Engine, cuda: Cuda) -> None:
         self._engine, self._cuda = engine, cuda
-        self._timing_cache = None
-        if engine.timing_cache is not None:
-            self._timing_cache = hashlib.sha256(engine.timing_cache.read_bytes()).hexdigest()
+        self._timing_cache = engine.settings.get("timing_cache_sha256")
         names = (*engine.inputs, *engine.outputs)
         shapes = {name: tuple(loaded.get_tensor_shape(name)) for name in names}
         types = {name: np.dtype(trt.nptype(loaded.get_tensor_dtype(name))) for name in names}
