@@ -196,7 +196,8 @@ def test_a_click_on_a_point_shows_its_network_and_marks_it_in_both_planes(page):
           const box = plot.getBoundingClientRect();
           const points = plot.data.filter((one) => one.customdata && one.meta.role !== 'interval').flatMap((one) =>
             one.customdata.map((key, index) => ({ key, role: one.meta.role,
-              x: box.left + xaxis._offset + xaxis.d2p(one.x[index]), y: box.top + yaxis._offset + yaxis.d2p(one.y[index]) })));
+              x: box.left + xaxis._offset + xaxis.d2p(one.x[index]),
+              y: box.top + yaxis._offset + yaxis.d2p(one.y[index]) })));
           const alone = (one) => Math.min(...points.filter((other) => other !== one)
             .map((other) => Math.hypot(other.x - one.x, other.y - one.y)));
           const { x, y, key } = points.filter((one) => one.role === 'winner').sort((a, b) => alone(b) - alone(a))[0];
