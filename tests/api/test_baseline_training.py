@@ -92,7 +92,7 @@ def test_a_stopped_training_goes_on_to_the_same_file(
 
     def stop(stage: str, done: int, total: int, note: str = "") -> None:
         steps.append(done)
-        if done == budget.steps // 2:
+        if done == steps.count(done) * budget.steps // 2:  # once: the step that it is told of is not kept yet
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
