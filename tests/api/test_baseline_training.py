@@ -92,7 +92,7 @@ def test_a_stopped_training_goes_on_to_the_same_file(
 
     def stop(stage: str, done: int, total: int, note: str = "") -> None:
         steps.append(done)
-        if done == budget.steps // 2:
+        if done == steps.count(done) * budget.steps // 2:  # once: the step that it is told of is not kept yet
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -108,7 +108,7 @@ def test_a_file_that_is_not_its_network_is_refused(run: RunFolder, monkeypatch: 
     monkeypatch.setattr(
         baseline_training, "export_onnx", lambda _, *given, **named: export_onnx(other, *given, **named)
     )
-    with pytest.raises(ExportError, match=r"must give torch's outputs within 0\.0001 and its class on all 36\d"):
+    with pytest.raises(ExportError, match=r"must give torch's outputs within 0\.0001 and its class on all 359"):
         train_baseline(run, BASELINE, Budget.of(run, load_winners(run)))
 
 

@@ -66,9 +66,8 @@ def test_winners_and_baselines_are_trained_measured_and_stored_together(run: Pat
 
 def test_a_family_comes_in_the_widths_nearest_to_the_winners_and_nothing_twice(run: Path, quick: list[str]) -> None:
     document = compare(run, baselines=["mobilenet_v3_small", NAMES[0]])
-    macs = [one["macs"] for one in document["winners"]]
     assert 1 <= len(quick) == len(set(quick)) <= 3
-    assert min(macs) < max(macs)
+    assert quick.count("mobilenet_v3_small (width 0.1)") == 1
     assert [one["name"] for one in document["baselines"]] == quick
 
 
