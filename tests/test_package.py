@@ -121,7 +121,10 @@ def test_public_functions_take_no_loose_keywords(path):
     loose = [
         f"line {node.lineno}: {node.name}"
         for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef) and node.args.kwarg and not node.name.startswith("_") and node not in hidden
+        if isinstance(node, ast.FunctionDef)
+        and node.args.kwarg
+        and not node.name.startswith("_")
+        and node not in hidden
     ]
     assert loose == []
 

@@ -1,8 +1,9 @@
 """The verb `export`: members of the front as plain, fine-tuned networks, each in a bundle of its own."""
 
+import contextlib
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -186,17 +187,19 @@ def export_evaluations(
 def _make(folder: RunFolder, wanted: Sequence[Winner], *, on_progress: OnProgress) -> None:
     """Makes `wanted` the run's winners: keeps the bundles that are theirs and whole, and writes the others."""
     kept = {winner.name: winner for winner in load_winners(folder)} if folder.manifest.exists() else {}
+    missing = [one for one in wanted if kept.get(one.name) != one or not _is_whole(folder, one)]
+    networks = _trained_before(folder, missing, kept.values())
     _forget(folder, [one for one in kept.values() if one not in wanted], wanted)
     evaluator: SubnetEvaluator | None = None
     for number, winner in enumerate(wanted, start=1):
-        if kept.get(winner.name) == winner and _is_whole(folder, winner):
+        if winner not in missing:
             logger.info("Nothing to export: %s is there", winner.bundle)
         else:
-            network = _trained_before(folder, winner, kept.get(winner.name))
-            if network is None:
+            training = _training(folder, winner)
+            if training not in networks:
                 evaluator = evaluator or (evaluator_of(folder) if folder.settings.weights == "shared" else None)
-                network = _train(folder, winner, evaluator, of=len(wanted), on_progress=on_progress)
-            _write(folder, winner, network)
+                networks[training] = _train(folder, winner, evaluator, of=len(wanted), on_progress=on_progress)
+            _write(folder, winner, networks[training])
         later = [one for one in wanted[number:] if kept.get(one.name) == one]
         _save_winners(folder, [*wanted[:number], *later])
         on_progress("exporting winners", number, len(wanted))
@@ -281,16 +284,27 @@ def _forget(folder: RunFolder, gone: Sequence[Winner], wanted: Sequence[Winner])
         shutil.rmtree(folder.path / name, ignore_errors=True)
 
 
-def _trained_before(folder: RunFolder, winner: Winner, before: Winner | None) -> nn.Module | None:
-    """The network of the bundle that is there, where it was trained in the same way and its weights are whole."""
-    if before is None or before.trained_by != winner.trained_by:
-        return None
-    bundle = folder.path / winner.bundle
-    try:
-        whole = sha256_of(bundle / WEIGHTS) == load_manifest(bundle)["files"][WEIGHTS]["sha256"]
-    except (StoredFileError, OSError):
-        return None
-    return load_network(folder, winner) if whole else None
+def _training(folder: RunFolder, winner: Winner) -> tuple[Any, ...]:
+    """What the weights of `winner` follow from, whatever its precision."""
+    return _network_of(folder, winner), winner.finetune_epochs, winner.start, winner.distillation
+
+
+def _trained_before(
+    folder: RunFolder, missing: Sequence[Winner], kept: Iterable[Winner]
+) -> dict[tuple[Any, ...], nn.Module]:
+    """The networks of `missing` that some bundle has, trained in the same way and with its weights whole.
+
+    All are read before any bundle is written: a winner may come to stand where another was.
+    """
+    needed = {_training(folder, winner) for winner in missing}
+    found = {}
+    for winner in kept:
+        training, bundle = _training(folder, winner), folder.path / winner.bundle
+        if training in needed and training not in found:
+            with contextlib.suppress(StoredFileError, OSError):
+                if sha256_of(bundle / WEIGHTS) == load_manifest(bundle)["files"][WEIGHTS]["sha256"]:
+                    found[training] = load_network(folder, winner)
+    return found
 
 
 def _train(

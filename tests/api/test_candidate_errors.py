@@ -61,6 +61,7 @@ def found(run: RunFolder) -> dict[tuple[int, ...], dict[str, float]]:
     return {tuple(one["architecture"]["choices"]): one["values"] for one in lines}
 
 
+@pytest.mark.slow
 def test_a_front_mixes_precisions_where_both_are_worth_it(data: ImageData, tables: Path, tmp_path: Path) -> None:
     run = searched(tmp_path / "run", data, tables)
     front = run.load_front()
