@@ -15,7 +15,7 @@ from hwnas.api.run_folder import open_run
 from hwnas.api.winners import Winner, export_evaluations, load_network, load_winners
 from hwnas.bundles import check_bundle, load_manifest, sha256_of
 from hwnas.errors import HwnasError, RunError, SettingsError, StoredFileError
-from hwnas.front import Candidate, Evaluation
+from hwnas.front import Candidate, Evaluation, ParetoFront
 from hwnas.spaces import make_space
 from hwnas.training import Part
 
@@ -274,3 +274,18 @@ def test_a_broken_list_of_models_is_refused(run: Path) -> None:
     (run / "models" / "models.json").write_text('{"schema_version": 2, "models": [{"file": 3}]}')
     with pytest.raises(StoredFileError, match="must list exported models"):
         load_winners(open_run(run))
+
+
+def test_winners_that_change_places_are_not_trained_again(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    choose = ParetoFront.choose
+    monkeypatch.setattr(ParetoFront, "choose", lambda front, count: choose(front, count)[::-1])
+    monkeypatch.setattr("hwnas.api.winners.train_alone", None)
+    folder = open_run(run)
+    before = {one.description: load_network(folder, one).state_dict() for one in load_winners(folder)}
+    order = [one.description for one in load_winners(folder)]
+    export(run)
+    after = load_winners(folder)
+    assert [one.description for one in after] == order[::-1]
+    for one in after:
+        for name, value in load_network(folder, one).state_dict().items():
+            assert torch.equal(value, before[one.description][name])
