@@ -82,13 +82,13 @@ def write_json(path: Path, document: Mapping[str, Any], *, indent: int | None = 
     write_text(path, json.dumps(document, indent=indent, allow_nan=False) + "\n")
 
 
-def read_json(path: Path, *, kind: str, schema_version: int | tuple[int, ...]) -> dict[str, Any]:
+def read_json(path: Path, *, kind: str, schema_version: int) -> dict[str, Any]:
     """The JSON document at `path`.
 
     Args:
         path: the file.
         kind: what it should be, for the error ("latency table").
-        schema_version: the version that this program reads, or several, the newest last.
+        schema_version: the version that this program reads.
 
     Raises:
         StoredFileError: absent, unreadable, not a JSON object, or of another schema version.
@@ -115,14 +115,13 @@ def read_json(path: Path, *, kind: str, schema_version: int | tuple[int, ...]) -
     return document
 
 
-def check_schema(document: Mapping[str, Any], path: Path, schema_version: int | tuple[int, ...]) -> None:
-    """Raises StoredFileError where `document` is of no schema version of `schema_version`."""
-    known = schema_version if isinstance(schema_version, tuple) else (schema_version,)
+def check_schema(document: Mapping[str, Any], path: Path, schema_version: int) -> None:
+    """Raises StoredFileError where `document` is of another schema version than `schema_version`."""
     found = document.get("schema_version")
-    if found not in known:
+    if found != schema_version:
         raise StoredFileError(
             str(path),
-            f"must have schema_version {known[-1]}",
+            f"must have schema_version {schema_version}",
             came=f"it has {found!r}" if found is not None else "it has none",
             do="Read it with the version of hwnas that wrote it, or make it anew",
         )

@@ -11,12 +11,12 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from hwnas.api.converting import BundleOptions, write_models
 from hwnas.api.run_folder import RunFolder
 from hwnas.api.winners import Winner
 from hwnas.baselines import Baseline
 from hwnas.devices import find_runtime
 from hwnas.errors import ExportError
-from hwnas.exporters import export_onnx, save_onnx, to_precision
 from hwnas.files import first_difference, read_json, read_json_lines, write_json
 from hwnas.progress import OnProgress, silent
 from hwnas.training import TrainingSettings, predict_logits, train_network, training_identity
@@ -27,7 +27,6 @@ logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION: Final = 1
 MAX_DIFFERENCE: Final = 1e-4
-CALIBRATION_IMAGES: Final = 512
 
 Array = npt.NDArray[Any]
 
@@ -76,50 +75,55 @@ def train_baseline(
     *,
     stage: str = "training",
     on_progress: OnProgress = silent,
-) -> dict[str, Any]:
+) -> list[dict[str, Any]]:
     """Trains, exports and scores a baseline in the run's folder "baselines", or reads what came of it before.
 
     Args:
-        run: whose data, seed, precision and batch size.
+        run: whose data, seed, precisions and batch size.
         baseline: the network.
         budget: how long.
         stage: what `on_progress` is told.
         on_progress: told of loss and accuracy.
 
     Returns:
-        "name", "file" (relative to the run folder), "test_accuracy" (of the file), "macs", "parameters", "size_bytes".
+        For each precision of the run "name" (with the precision where there are several), "precision", "file" (relative to
+        the run folder), "test_accuracy" (of the file), "macs", "parameters", "size_bytes".
 
     Raises:
         TrainingError: as `train_network`.
-        ExportError: it cannot be exported, or its file does not give what torch gives.
+        ExportError: it cannot be exported, or its float file does not give what torch gives.
         StoredFileError: a file is broken or could not be written.
     """
-    data, place, precision = run.data, run.baselines / baseline.slug, run.settings.precisions[0]
-    of = {
-        **training_identity(data, budget.settings(run), run.settings.seed),
-        "batch_size": run.settings.batch_size,
-        "precision": precision,
-    }
-    path, result = place / f"{precision}.onnx", place / "result.json"
-    if path.exists() and result.exists():
+    data, place, options = run.data, run.baselines / baseline.slug, BundleOptions.of(run)
+    of = {**training_identity(data, budget.settings(run), run.settings.seed), "options": options.to_json()}
+    result = place / "result.json"
+    if result.exists():
         known = read_json(result, kind="trained baseline", schema_version=SCHEMA_VERSION)
-        if first_difference(known["of"], of) is None:
-            logger.info("Nothing to train: %s is there", path)
-            return dict(known["entry"])
+        entries: list[dict[str, Any]] = known["entries"]
+        if first_difference(known["of"], of) is None and all((run.path / one["file"]).exists() for one in entries):
+            logger.info("Nothing to train: %s is there", place)
+            return entries
     checkpoint = place / f"{budget.epochs}-epochs.checkpoint.pt"
-    _export(run, _network(run, baseline, budget, checkpoint, stage, on_progress), place)
+    network = _network(run, baseline, budget, checkpoint, stage, on_progress)
+    written = write_models(run, place, network, options, {})
+    if "fp32" in options.precisions:
+        _check_parity(run, network, place / "fp32.onnx")
     counts = baseline.counts(data.input_shape, data.num_classes)
-    entry = {
-        "name": baseline.name,
-        "file": path.relative_to(run.path).as_posix(),
-        "test_accuracy": file_accuracy(run, path),
-        "macs": counts.macs,
-        "parameters": counts.parameters,
-        "size_bytes": path.stat().st_size,
-    }
-    write_json(result, {"schema_version": SCHEMA_VERSION, "of": of, "entry": entry})
+    entries = [
+        {
+            "name": baseline.name if len(written) == 1 else f"{baseline.name}, {made['precision']}",
+            "precision": made["precision"],
+            "file": (place / name).relative_to(run.path).as_posix(),
+            "test_accuracy": file_accuracy(run, place / name),
+            "macs": counts.macs,
+            "parameters": counts.parameters,
+            "size_bytes": made["size_bytes"],
+        }
+        for name, made in written.items()
+    ]
+    write_json(result, {"schema_version": SCHEMA_VERSION, "of": of, "entries": entries})
     checkpoint.unlink()
-    return entry
+    return entries
 
 
 def file_accuracy(run: RunFolder, path: Path) -> float:
@@ -164,12 +168,9 @@ def _network(
     ).to(memory_format=torch.contiguous_format)
 
 
-def _export(run: RunFolder, network: nn.Module, place: Path) -> None:
-    """Writes fp32.onnx, checked against torch on all test images, and the run's own precision. Raises ExportError."""
-    data, precision = run.data, run.settings.precisions[0]
-    model = export_onnx(network, data.input_shape, batch_size=run.settings.batch_size)
-    path = place / "fp32.onnx"
-    save_onnx(model, path)
+def _check_parity(run: RunFolder, network: nn.Module, path: Path) -> None:
+    """Raises ExportError where a float file does not give what torch gives on all test images."""
+    data = run.data
     torch_NK, onnx_NK = predict_logits(network, data, data.test).numpy(), _logits(run, path)
     difference = float(np.abs(torch_NK - onnx_NK).max())
     same_class = bool((torch_NK.argmax(1) == onnx_NK.argmax(1)).all())
@@ -179,22 +180,17 @@ def _export(run: RunFolder, network: nn.Module, place: Path) -> None:
             f"must give torch's outputs within {MAX_DIFFERENCE:g} and its class on all {len(data.test)} test images",
             came=f"the largest difference is {difference:.3g}{'' if same_class else ', and classes differ'}",
         )
-    if precision != "fp32":
-        calibration = (x_BCHW for x_BCHW, _ in _batches(run, data.train.images_NCHW[:CALIBRATION_IMAGES]))
-        save_onnx(to_precision(model, precision, calibration=calibration), place / f"{precision}.onnx")
 
 
 def _logits(run: RunFolder, path: Path) -> Array:
     """The logits (N, K) of an exported file for the test part."""
     session = find_runtime("onnxruntime-cpu").load(path, num_threads=1)
-    return np.concatenate(
-        [session.run([x_BCHW])[0][:count] for x_BCHW, count in _batches(run, run.data.test.images_NCHW)]
-    )
+    return np.concatenate([session.run([x_BCHW])[0][:count] for x_BCHW, count in _batches(run)])
 
 
-def _batches(run: RunFolder, images_NCHW: torch.Tensor) -> Iterator[tuple[Array, int]]:
-    """Normalised images in batches of the files' size, the last filled up with zeros, and how many are real."""
-    size = run.settings.batch_size
+def _batches(run: RunFolder) -> Iterator[tuple[Array, int]]:
+    """The test images in batches of the files' size, the last filled up with zeros, and how many are real."""
+    size, images_NCHW = run.settings.batch_size, run.data.test.images_NCHW
     for start in range(0, len(images_NCHW), size):
         x_BCHW = run.data.normalized(images_NCHW[start : start + size]).contiguous().numpy()
         padding = [(0, size - len(x_BCHW)), (0, 0), (0, 0), (0, 0)]

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from hwnas.api.baseline_training import Budget, file_accuracy, train_baseline
+from hwnas.api.bundling import run_devices
 from hwnas.api.run_folder import DataSource, RunFolder, open_run, require_one_process
+from hwnas.api.stages import stage
 from hwnas.api.winners import Winner, load_winners
 from hwnas.baselines import Baseline, comparable_baselines, find_baselines
 from hwnas.devices import Measurement, connect, load_device, measure
@@ -22,7 +24,6 @@ __all__ = ["compare"]
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION: Final = 1
-DEFAULT_DEVICE: Final = "local-cpu"
 
 
 def compare(
@@ -64,7 +65,7 @@ def compare(
     budget = Budget.of(folder, exported)
     winners = [_winner(folder, one) for one in exported]
     chosen = _choose(folder, baselines, [one["macs"] for one in winners])
-    with exclusive(folder.path):
+    with exclusive(folder.path), stage(folder, "comparing"):
         trained, failed = _train_all(folder, chosen, budget, on_progress)
         environments = _measure(folder, [*winners, *trained], on_progress)
         for ours, theirs in ((trained, winners), (winners, trained)):
@@ -99,6 +100,7 @@ def _winner(run: RunFolder, winner: Winner) -> dict[str, Any]:
     counts = [space.counts[operator] for operator in space.operators(network)]
     return {
         "name": winner.name,
+        "precision": winner.precision,
         "file": winner.file,
         "test_accuracy": file_accuracy(run, path),
         "macs": sum(one.macs for one in counts),
@@ -114,10 +116,10 @@ def _train_all(
     """The entries of all that could be trained; why each of the others could not."""
     trained, failed = [], {}
     for number, baseline in enumerate(chosen, start=1):
-        stage = f"training baseline {number} of {len(chosen)}"
+        told = f"training baseline {number} of {len(chosen)}"
         try:
-            entry = train_baseline(run, baseline, budget, stage=stage, on_progress=on_progress)
-            trained.append({**entry, "latency": {}})
+            entries = train_baseline(run, baseline, budget, stage=told, on_progress=on_progress)
+            trained += [{**entry, "latency": {}} for entry in entries]
         except TrainingError as error:
             failed[baseline.name] = str(error)
             logger.warning("%s is left out: %s", baseline.name, error)
@@ -134,7 +136,7 @@ def _measure(
     """
     environments: dict[str, dict[str, Any] | None] = {}
     errors = []
-    for device in run.settings.devices or [DEFAULT_DEVICE]:
+    for device in run_devices(run):
         try:
             environments[device] = _measure_on(run, entries, device, on_progress)
         except DeviceError as error:
@@ -154,17 +156,17 @@ def _measure_on(
     with connect(load_device(device)) as host:
         found = measure(
             host,
-            {one["name"]: run.path / one["file"] for one in entries},
+            {one["file"]: run.path / one["file"] for one in entries},
             plan=run.settings.measurement,
-            sentinels=[entries[0]["name"]],
+            sentinels=[entries[0]["file"]],
             seed=run.settings.seed,
             on_progress=on_progress,
         )
         for flag in found.flags:
             logger.warning("%s: %s", device, flag)
         for one in entries:
-            refusal = found.refused.get(one["name"])
-            one["latency"][device] = _latency(found.measurements.get(one["name"]), refusal)
+            refusal = found.refused.get(one["file"])
+            one["latency"][device] = _latency(found.measurements.get(one["file"]), refusal)
         return host.fingerprint()
 
 

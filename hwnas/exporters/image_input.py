@@ -8,7 +8,7 @@ products with matrices of filter weights, as Pillow and torchvision compute it: 
 after either. An image of the network's own size passes through untouched, so it gives exactly what the float input gives.
 Of random bytes at 5 to 500 pixels a side, resized to 8 to 40, none is more than one level away from torchvision's (0.29.2,
 antialias), and from Pillow's (13.0.0) where both sides shrink; from 100 pixels up at most 1 in 100 is away at all, of the
-smallest images at most 7 in 100 (ONNX Runtime 1.31.1, 48 pairs of sizes). ONNX's Resize was up to 15 levels away.
+smallest images at most 7 in 100 (ONNX Runtime 1.31.1, 48 pairs of sizes). ONNX's Resize was up to 17 levels away.
 """
 
 from collections.abc import Sequence

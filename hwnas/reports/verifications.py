@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
 from hwnas.errors import StoredFileError
 from hwnas.files import read_json
@@ -124,8 +124,8 @@ def read_verification(path: Path) -> VerificationRecord | None:
     """
     if not path.exists():
         return None
-    document = read_json(path, kind="verification", schema_version=(1, SCHEMA_VERSION))
-    fields = Fields(_of_version_1(document) if document["schema_version"] == 1 else document, str(path))
+    document = read_json(path, kind="verification", schema_version=SCHEMA_VERSION)
+    fields = Fields(document, str(path))
     images = fields.number("test_images")
     return VerificationRecord(
         models=tuple(_read_model(number, model) for number, model in enumerate(fields.objects("models"), start=1)),
@@ -181,19 +181,3 @@ def _read_latency(fields: Fields) -> LatencyRecord:
         fields.interval("predicted_interval_ms"),
         fields.text("not_measured", "") or None,
     )
-
-
-def _of_version_1(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Version 1 knew one fp32 file a model, and whether all its classes were torch's."""
-    models = []
-    for one in Fields(document, "verification").objects("models"):
-        model = dict(one.document)
-        same = model.get("same_class")
-        file = {
-            **model,
-            "precision": "fp32",
-            "test_accuracy": model.get("onnx_test_accuracy", model.get("test_accuracy")),
-        }
-        file["same_class"] = None if same is None else float(same)
-        models.append({**model, "name": PurePosixPath(one.text("file")).stem, "precision": "fp32", "files": [file]})
-    return {**document, "models": models}

@@ -13,7 +13,6 @@ from hwnas.api.run_folder import RunFolder
 from hwnas.api.winners import Winner, load_winners
 from hwnas.baselines import Baseline
 from hwnas.errors import ExportError
-from hwnas.exporters import export_onnx
 from hwnas.training import engine
 
 BASELINE = Baseline("mobilenet_v3_small", 0.1)
@@ -67,7 +66,7 @@ def test_a_trained_baseline_is_scored_by_its_file_and_not_trained_again(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     budget = Budget.of(run, load_winners(run))
-    entry = train_baseline(run, BASELINE, budget)
+    [entry] = train_baseline(run, BASELINE, budget)
     path = run.path / entry["file"]
     assert path == run.baselines / "mobilenet_v3_small-0.1" / "fp32.onnx"
     assert entry["size_bytes"] == path.stat().st_size
@@ -75,7 +74,7 @@ def test_a_trained_baseline_is_scored_by_its_file_and_not_trained_again(
     assert entry["parameters"] == BASELINE.counts((1, 8, 8), 10).parameters
     assert sorted(one.name for one in path.parent.iterdir()) == ["fp32.onnx", "result.json"]
     monkeypatch.setattr(baseline_training, "train_network", None)
-    assert train_baseline(run, BASELINE, budget) == entry
+    assert train_baseline(run, BASELINE, budget) == [entry]
     with pytest.raises(TypeError):  # winners that had more make it be trained anew
         train_baseline(run, BASELINE, Budget(3, 2, 1, budget.images, budget.steps))
 
@@ -84,7 +83,7 @@ def test_a_stopped_training_goes_on_to_the_same_file(
     run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     budget = Budget.of(run, load_winners(run))
-    whole = run.path / train_baseline(run, BASELINE, budget)["file"]
+    whole = run.path / train_baseline(run, BASELINE, budget)[0]["file"]
     other = RunFolder(tmp_path / "other", run.settings)
     monkeypatch.setattr(engine, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(engine, "TOLD_SECONDS", 0.0)
@@ -97,7 +96,7 @@ def test_a_stopped_training_goes_on_to_the_same_file(
 
     with pytest.raises(KeyboardInterrupt):
         train_baseline(other, BASELINE, budget, on_progress=stop)
-    entry = train_baseline(other, BASELINE, budget, on_progress=stop)
+    [entry] = train_baseline(other, BASELINE, budget, on_progress=stop)
     assert steps.count(1) == 1
     assert steps[-1] == budget.steps
     assert (other.path / entry["file"]).read_bytes() == whole.read_bytes()
@@ -105,20 +104,22 @@ def test_a_stopped_training_goes_on_to_the_same_file(
 
 def test_a_file_that_is_not_its_network_is_refused(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     other = BASELINE.build((1, 8, 8), 10).eval()
+    write = baseline_training.write_models
     monkeypatch.setattr(
-        baseline_training, "export_onnx", lambda _, *given, **named: export_onnx(other, *given, **named)
+        baseline_training, "write_models", lambda run, place, _, *given: write(run, place, other, *given)
     )
     with pytest.raises(ExportError, match=r"must give torch's outputs within 0\.0001 and its class on all 359"):
         train_baseline(run, BASELINE, Budget.of(run, load_winners(run)))
 
 
-def test_it_has_the_precision_and_batch_size_of_the_run(run: RunFolder) -> None:
-    quantised = with_settings(run, precision="int8", batch_size=7)
-    entry = train_baseline(quantised, BASELINE, Budget.of(run, load_winners(run)))
-    path = quantised.path / entry["file"]
-    assert path.name == "int8.onnx"
-    assert entry["size_bytes"] < path.with_name("fp32.onnx").stat().st_size
-    assert abs(entry["test_accuracy"] - file_accuracy(quantised, path.with_name("fp32.onnx"))) < 0.1
+def test_it_has_the_precisions_and_batch_size_of_the_run(run: RunFolder) -> None:
+    both = with_settings(run, precisions=["fp32", "int8"], batch_size=7)
+    floating, quantised = train_baseline(both, BASELINE, Budget.of(run, load_winners(run)))
+    assert [one["precision"] for one in (floating, quantised)] == ["fp32", "int8"]
+    assert quantised["name"] == f"{BASELINE.name}, int8"
+    assert Path(quantised["file"]).name == "int8.onnx"
+    assert quantised["size_bytes"] < floating["size_bytes"]
+    assert abs(quantised["test_accuracy"] - floating["test_accuracy"]) < 0.1
 
 
 def test_training_leaves_torch_as_it_was(run: RunFolder) -> None:

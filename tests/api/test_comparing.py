@@ -26,13 +26,13 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Baselines that need no training: copies of a winner; returns the names of those that were asked for."""
     asked: list[str] = []
 
-    def train(run: Any, baseline: Any, budget: Any, **_: Any) -> dict[str, Any]:
+    def train(run: Any, baseline: Any, budget: Any, **_: Any) -> list[dict[str, Any]]:
         asked.append(baseline.name)
         path = run.baselines / baseline.slug / "fp32.onnx"
         path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(next(run.models.glob("*.onnx")), path)
+        shutil.copy(next(run.models.glob("*/fp32.onnx")), path)
         costs = {"test_accuracy": 0.01, "macs": 1, "parameters": 2, "size_bytes": 3}
-        return {"name": baseline.name, "file": path.relative_to(run.path).as_posix(), **costs}
+        return [{"name": baseline.name, "precision": "fp32", "file": path.relative_to(run.path).as_posix(), **costs}]
 
     monkeypatch.setattr(comparing, "train_baseline", train)
     return asked
@@ -47,13 +47,12 @@ def test_winners_and_baselines_are_trained_measured_and_stored_together(run: Pat
     document = compare(run, baselines=NAMES[:1], on_progress=lambda stage, *_: stages.add(stage))
     assert document == json.loads((run / "comparison.json").read_text())
     assert (document["schema_version"], document["device"]) == (1, "local-cpu")
-    verified = {one["file"]: one for one in json.loads((run / "verification.json").read_text())["models"]}
+    verified = {one["name"]: one for one in json.loads((run / "verification.json").read_text())["models"]}
     for winner in document["winners"]:
-        known = verified[winner["file"]]
-        assert winner["test_accuracy"] == known["onnx_test_accuracy"]
-        assert [winner[key] for key in ("macs", "parameters", "size_bytes")] == [
-            known[key] for key in ("macs", "parameters", "size_bytes")
-        ]
+        known = verified[winner["name"]]
+        own = next(one for one in known["files"] if one["file"] == winner["file"])
+        assert [winner[key] for key in ("test_accuracy", "size_bytes")] == [own["test_accuracy"], own["size_bytes"]]
+        assert [winner[key] for key in ("macs", "parameters")] == [known["macs"], known["parameters"]]
     (baseline,) = document["baselines"]
     assert baseline["name"] == "mobilenet_v3_small (width 0.1)"
     assert (run / baseline["file"]).stat().st_size == baseline["size_bytes"]
@@ -122,7 +121,7 @@ def test_a_training_that_diverges_is_left_out_and_named(
 ) -> None:
     trains = comparing.train_baseline
 
-    def diverge(run: Any, baseline: Any, budget: Any, **named: Any) -> dict[str, Any]:
+    def diverge(run: Any, baseline: Any, budget: Any, **named: Any) -> list[dict[str, Any]]:
         if baseline.family == "mobilenet_v3_small":
             raise TrainingError("Training", "must have a finite loss", came="it is nan")
         return trains(run, baseline, budget, **named)

@@ -1,4 +1,3 @@
-import json
 
 import pytest
 
@@ -65,18 +64,6 @@ def test_a_damaged_file_ends_in_a_sentence(run_folder, change, message):
     change(run_folder)
     with pytest.raises(StoredFileError, match=message):
         read(run_folder)
-
-
-def test_the_first_version_is_read_too(tmp_path):
-    model = {
-        "file": "models/winner-1.onnx", "architecture": {"space": "s", "choices": [0]}, "test_accuracy": 0.9,
-        "onnx_test_accuracy": 0.89, "same_class": False, "latency": {"here": {"measured_ms": 2.0}},
-    }  # fmt: skip
-    path = tmp_path / "verification.json"
-    path.write_text(json.dumps({"schema_version": 1, "device": "here", "models": [model]}))
-    found = read_verification(path).models[0]
-    assert (found.name, found.precision, found.accuracy, found.own.same_class) == ("winner-1", "fp32", 0.89, 0.0)
-    assert found.latency_on("here").measured_ms == 2.0
 
 
 def test_an_absent_file_is_none(tmp_path):
