@@ -1,6 +1,7 @@
 """What the command line shows of exported models."""
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 from rich.markup import escape
@@ -12,31 +13,34 @@ __all__ = ["show_bundle", "show_models"]
 
 
 def show_models(document: Mapping[str, Any]) -> None:
-    """The verified models, fastest first, a line for each of their files."""
-    device = document["device"]
+    """The verified models, fastest first, a line for each of their files; narrow enough for 80 columns."""
+    device, models = document["device"], document["models"]
     title = f"Verified models, measured on {device}; test accuracy on {document['test_images']} images"
-    heads = ("Model", "File", "Accuracy", "MACs", "Measured ms", "Predicted ms", "Max diff", "kB", "Peak MB")
-    table = Table(*heads, title=escape(title), title_justify="left")
-    for model in document["models"]:
+    table = Table("Model", "Accuracy", "Measured ms", "Predicted ms", "kB", title=escape(title), title_justify="left")
+    for model in models:
         mark = "" if model["on_front"] else " [dim]*[/dim]"
-        for number, one in enumerate(model["files"]):
+        for one in model["files"]:
             latency = one["latency"][device]
             table.add_row(
-                "" if number else model["name"] + mark,
-                escape(one["file"].rpartition("/")[2]),
+                f"{model['name']} {escape(PurePosixPath(one['file']).stem)}{mark}",
                 _shown(one["test_accuracy"], "{:.2%}"),
-                "" if number else f"{model['macs'] / 1e6:.2f} M",
                 _measured(latency),
                 _predicted(latency),
-                _shown(one["max_abs_difference"], "{:.0e}"),
                 f"{one['size_bytes'] / 1e3:.0f}",
-                "" if one["peak_memory_bytes"] is None else f"{one['peak_memory_bytes'] / 2**20:.1f}",
             )
     console.print(table)
-    if not all(model["on_front"] for model in document["models"]):
+    if not all(model["on_front"] for model in models):
         console.print(
             "[dim]* another model is both faster and more accurate, as measured, or it was not measured[/dim]"
         )
+    files = [one for model in models for one in model["files"]]
+    apart = [one["max_abs_difference"] for one in files if one["precision"] == "fp32" and one["max_abs_difference"]]
+    peaks = [one["peak_memory_bytes"] for one in files if one["peak_memory_bytes"]]
+    said = [f"the largest difference of an fp32 output from torch's is {max(apart):.0e}"] if apart else []
+    said += [f"running takes at most {max(peaks) / 2**20:.1f} MB beyond the runtime's own"] if peaks else []
+    if said:
+        sentence = "; ".join(said)
+        console.print(f"{sentence[0].upper()}{sentence[1:]}.", soft_wrap=True)
 
 
 def show_bundle(report: Mapping[str, Any]) -> None:
@@ -57,7 +61,7 @@ def _predicted(latency: Mapping[str, Any]) -> str:
     predicted, interval, measured = (latency[key] for key in ("predicted_ms", "predicted_interval_ms", "measured_ms"))
     if predicted is None:
         return ""
-    shown = f"{predicted:.3f}" if interval is None else f"{predicted:.3f} ± {(interval[1] - interval[0]) / 2:.3f}"
+    shown = f"{predicted:.3f}"
     if measured is None:
         return shown
     low, high = latency["measured_ci95_ms"]

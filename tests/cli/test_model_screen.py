@@ -18,8 +18,8 @@ UNKNOWN = dict.fromkeys(LATENCY) | {"not_measured": "it was offline"}
 
 def model(number: int, **latency: Any) -> dict[str, Any]:
     one = {
-        "file": f"models/winner-{number}/int8.onnx",
-        "precision": "int8",
+        "file": f"models/winner-{number}/fp32-image.onnx",
+        "precision": "fp32",
         "image_input": False,
         "size_bytes": 12_300,
         "peak_memory_bytes": 5 * 2**20,
@@ -32,7 +32,7 @@ def model(number: int, **latency: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(model_screen.console, "width", 160)
+    monkeypatch.setattr(model_screen.console, "width", 80)
 
     def show(*models: dict[str, Any]) -> str:
         model_screen.show_models({"device": "local-cpu", "test_images": 360, "models": models})
@@ -43,9 +43,11 @@ def shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_file_is_shown_with_what_was_found_of_it(shown: Any) -> None:
     text = shown(model(1), model(2))
-    for part in ("int8.onnx", "97.50%", "2.50 M", "0.250 ± 0.010", "0.200 ± 0.010 (-20.0%)", "3e-06", "12", "5.0"):
+    parts = ("winner-1 fp32-image ", "97.50%", "0.250 ± 0.010", "0.200 (-20.0%)", " 12 ", "torch's is 3e-06", "5.0 MB")
+    for part in parts:
         assert part in text
-    assert text.count("winner-2 *") == 1
+    assert text.count("winner-2 fp32-image *") == 1
+    assert "…" not in text
     assert "another model is both faster" in text
 
 

@@ -1,4 +1,3 @@
-
 import pytest
 
 from hwnas.errors import StoredFileError
