@@ -58,14 +58,15 @@ def _measured(latency: Mapping[str, Any]) -> str:
 
 
 def _predicted(latency: Mapping[str, Any]) -> str:
+    from hwnas.api.measured import lie_apart
+
     predicted, interval, measured = (latency[key] for key in ("predicted_ms", "predicted_interval_ms", "measured_ms"))
     if predicted is None:
         return ""
     shown = f"{predicted:.3f}"
     if measured is None:
         return shown
-    low, high = latency["measured_ci95_ms"]
-    missed = interval is not None and (high < interval[0] or interval[1] < low)
+    missed = interval is not None and lie_apart(interval, latency["measured_ci95_ms"])
     off = f"({predicted / measured - 1:+.1%})"
     return f"{shown} [yellow]{off}[/yellow]" if missed else f"{shown} {off}"
 

@@ -74,7 +74,7 @@ def _bounds(objectives: Sequence[ObjectiveRecord], scales: dict[str, Scale]) -> 
     """A slider and a number field for each objective; the script shows them, since nothing works without it."""
     rows = []
     for index, objective in enumerate(objectives):
-        title, unit = objective_title(objective), scales[objective.name].axis_unit
+        title, unit = objective_title(objective), scales[objective.name].suffix
         sense = "at least" if objective.maximize else "at most"
         start = 0 if objective.maximize else STEPS
         name = html.escape(f"{title} {sense}")

@@ -54,7 +54,7 @@ class FileRecord:
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """One exported architecture, `number` counting from 1 in the order of the file, with all its files.
+    """One exported architecture with all its files; `number` is that of its name, winner-3, or else its place in the file.
 
     Its `precision` is the one that the search chose; `own` is the file of it.
     """
@@ -145,9 +145,11 @@ def _read_model(number: int, fields: Fields) -> ModelRecord:
     files = tuple(_read_file(one) for one in fields.objects("files"))
     if not files:
         raise StoredFileError(f"{fields.where}: 'files'", "must list a file", came="it is empty", do="Verify again")
+    name = fields.text("name")
+    own = name.rpartition("-")[2]
     return ModelRecord(
-        number=number,
-        name=fields.text("name"),
+        number=int(own) if own.isdecimal() else number,
+        name=name,
         architecture=ArchitectureRecord.read(fields),
         precision=fields.text("precision", files[0].precision),
         files=files,
