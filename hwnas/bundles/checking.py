@@ -23,6 +23,7 @@ import platform
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -169,7 +170,9 @@ def _read_test_images(path: Path, manifest: Mapping[str, Any], logits_NK: Any) -
     except OSError as error:
         raise BundleError(str(path), "must be readable", f"it is not: {error.strerror or error}") from error
     except Exception as error:  # zipfile, numpy and zlib raise errors of many kinds for a broken file
-        raise BundleError(str(path), "must hold images, labels and class_names", f"reading says: {error}") from error
+        must = "must be an .npz of images, labels and class_names"
+        said = f"reading says: {str(error).rstrip('.')}" if zipfile.is_zipfile(path) else "it is no .npz"
+        raise BundleError(str(path), must, said) from error
     shape, own = tuple(wanted["shape"]), images_NHWC.shape[1:]
     if own != shape or images_NHWC.dtype != wanted["dtype"]:
         came = f"they are {_by(own)} of {images_NHWC.dtype}"
