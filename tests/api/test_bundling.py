@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from hwnas.api.bundling import known_table, run_devices, write_bundle, write_run_test_data
+from hwnas.api.bundling import run_devices, write_bundle, write_run_test_data
 from hwnas.api.converting import BundleOptions
 from hwnas.api.run_folder import RunFolder
+from hwnas.api.scoring import find_table
 from hwnas.api.settings import RunSettings
 from hwnas.bundles import DATA, check_bundle, load_manifest
 from hwnas.training import ImageData, Part
@@ -63,4 +64,4 @@ def test_the_test_images_are_the_same_each_time(tmp_path: Path) -> None:
 def test_a_run_without_latencies_is_measured_on_this_machine(tmp_path: Path, objectives: list[str]) -> None:
     run = RunFolder(tmp_path, RunSettings(objectives=objectives, tables=str(tmp_path)))
     assert run_devices(run) == (["browser", "local-cpu"] if len(objectives) == 3 else ["local-cpu"])
-    assert known_table(run, "local-cpu", "fp32", 1) is None
+    assert find_table(run, "local-cpu", "fp32", batch_size=1) is None

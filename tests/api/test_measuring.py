@@ -69,12 +69,12 @@ def truth(path: Path) -> float:
 def foretell(monkeypatch: pytest.MonkeyPatch, asked: list[tuple[str, int]]) -> None:
     """Tables that foretell 1.05 ms for every network, give or take a tenth."""
 
-    def table(_: RunFolder, __: str, precision: str, batch_size: int) -> SimpleNamespace:
+    def table(_: RunFolder, __: str, precision: str, *, batch_size: int) -> SimpleNamespace:
         asked.append((precision, batch_size))
         calibration = SimpleNamespace(half_width=lambda _: 0.1)
         return SimpleNamespace(predict_ms=lambda _: 1.05, missing=lambda _: [], calibration=calibration)
 
-    monkeypatch.setattr("hwnas.api.measuring.known_table", table)
+    monkeypatch.setattr("hwnas.api.measuring.find_table", table)
 
 
 def test_every_file_is_measured_beside_its_prediction(

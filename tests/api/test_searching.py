@@ -71,7 +71,7 @@ def test_hypervolume_is_logged_each_generation(finished: Path) -> None:
 def test_run_again_it_does_nothing_anew(finished: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     again = tmp_path / "run"
     shutil.copytree(finished, again)
-    before = {path: path.read_bytes() for path in again.iterdir() if path.is_file()}
+    before = {path: path.read_bytes() for path in again.iterdir() if path.is_file() and path.name != "stages.jsonl"}
     with caplog.at_level(logging.INFO, logger="hwnas"):
         search(output=again, tables=finished.parent / "tables", **SETTINGS)
     said = caplog.text

@@ -315,6 +315,7 @@ def test_public_names():
     assert exporters.__all__ == [
         "CALIBRATION_METHODS",
         "PRECISIONS",
+        "OperatorGraphs",
         "Quantized",
         "batches_for",
         "chain_models",
