@@ -5,7 +5,7 @@ operator. An expensive one runs networks. Suffixes: N architectures, V variables
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Context
 from typing import Final, Literal
@@ -13,9 +13,9 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from hwnas.errors import InfeasibleError
+from hwnas.errors import InfeasibleError, SettingsError
 from hwnas.latency import LatencyTable, profile_command
-from hwnas.spaces import Architecture, IntArray, SearchSpace
+from hwnas.spaces import Architecture, IntArray, MixedPrecision, SearchSpace
 
 __all__ = [
     "OBJECTIVE_KINDS",
@@ -98,15 +98,32 @@ def parameters(space: SearchSpace) -> Objective:
     return _cheap(space, "parameters", "parameters", np.array(counts, dtype=float))
 
 
-def latency(space: SearchSpace, table: LatencyTable) -> Objective:
-    """The latency that `table` predicts, in ms. Raises TableIncompleteError.
+def latency(space: SearchSpace, tables: LatencyTable | Mapping[str, LatencyTable]) -> Objective:
+    """The latency that a table predicts, in ms; in a space of mixed precision, that of the architecture's precision.
 
     The overhead of a call is counted with the operator that a network begins with.
+
+    Args:
+        space: whose architectures.
+        tables: of one device: of each precision of the space, or the only one.
+
+    Raises:
+        TableIncompleteError: rows are missing.
+        SettingsError: a table is missing, or tables are of several devices.
     """
-    operators = space.all_operators()
-    costs = table.costs(operators, command=profile_command(table.identity, space))
-    costs += table.calibration.overhead_ms * np.array([operator in space.first_operators for operator in operators])
-    return _cheap(space, f"latency_ms@{table.identity.device}", "ms", costs)
+    given = {tables.identity.precision: tables} if isinstance(tables, LatencyTable) else dict(tables)
+    networks, precisions = (
+        (space.networks, space.precisions) if isinstance(space, MixedPrecision) else (space, tuple(given)[:1])
+    )
+    devices = sorted({table.identity.device for table in given.values()})
+    if set(given) != set(precisions) or len(devices) != 1:
+        raise SettingsError(
+            f"The latency of {space.name}",
+            f"must have a table of each of {', '.join(precisions)} on one device",
+            came=f"those of {', '.join(given) or 'none'} on {', '.join(devices) or 'none'} came",
+        )
+    costs = np.concatenate([_latency_costs(networks, given[one]) for one in precisions])
+    return _cheap(space, f"latency_ms@{devices[0]}", "ms", costs)
 
 
 def choices_of(architectures: Sequence[Architecture]) -> IntArray:
@@ -276,6 +293,13 @@ def _attainable(value: float) -> str:
     if value.is_integer() and abs(value) < 1e15:
         return f"{value:.0f}"
     return f"{Context(prec=6, rounding=ROUND_CEILING).create_decimal_from_float(value):g}"
+
+
+def _latency_costs(space: SearchSpace, table: LatencyTable) -> FloatArray:
+    operators = space.all_operators()
+    costs = table.costs(operators, command=profile_command(table.identity, space))
+    first_O = np.array([operator in space.first_operators for operator in operators])
+    return costs + table.calibration.overhead_ms * first_O
 
 
 def _cheap(space: SearchSpace, name: str, unit: str, costs: FloatArray) -> Objective:

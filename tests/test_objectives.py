@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwnas.devices import Measurement
-from hwnas.errors import InfeasibleError, TableIncompleteError
+from hwnas.errors import InfeasibleError, SettingsError, TableIncompleteError
 from hwnas.latency import Calibration, LatencyTable, TableIdentity
 from hwnas.objectives import (
     Objective,
@@ -25,7 +25,7 @@ from hwnas.objectives import (
     parameters,
     score_choices,
 )
-from hwnas.spaces import Architecture, MobileNetV3, Operator, SearchSpace
+from hwnas.spaces import Architecture, MixedPrecision, MobileNetV3, Operator, SearchSpace
 from hwnas.testing import ToySpace
 from hwnas.testing.strategy_contract import recorded, toy_latency
 
@@ -106,6 +106,26 @@ def test_names_and_units(toy: ToySpace) -> None:
 def test_no_architectures_have_no_values(toy: ToySpace) -> None:
     assert [make(toy).evaluate([]) for make in (macs, parameters)] == [[], []]
     assert latency(toy, table_of(toy)).evaluate([]) == []
+
+
+def test_the_latency_of_a_space_of_mixed_precision_is_of_the_table_of_each(toy: ToySpace) -> None:
+    space = MixedPrecision(toy, ["fp32", "int8"])
+    in_float = table_of(toy)
+    halved = {one: replace(found, latency_ms=found.latency_ms / 2) for one, found in in_float.entries.items()}
+    in_int8 = replace(in_float, identity=replace(in_float.identity, precision="int8"), entries=halved)
+    objective = latency(space, {"fp32": in_float, "int8": in_int8})
+    assert objective.name == f"latency_ms@{in_float.identity.device}"
+    for network in toy.everything()[::9]:
+        expected = in_float.predict_ms(toy.operators(network))
+        found = objective.evaluate([space.join(network, one) for one in ("fp32", "int8")])
+        assert found == pytest.approx([expected, in_int8.predict_ms(toy.operators(network))])
+    assert macs(space).evaluate([space.largest()]) == macs(toy).evaluate([toy.largest()])
+    elsewhere = replace(in_int8, identity=replace(in_int8.identity, device="elsewhere"))
+    for wrong in ({"fp32": in_float}, {"fp32": in_float, "int8": elsewhere}, {}):
+        with pytest.raises(SettingsError, match="must have a table of each of int8, fp32 on one device"):
+            latency(space, wrong)
+    with pytest.raises(SettingsError, match="must have a table of each of fp32"):
+        latency(toy, {"fp32": in_float, "int8": in_int8})
 
 
 def test_an_error_is_what_its_evaluation_says(toy: ToySpace) -> None:

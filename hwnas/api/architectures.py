@@ -62,4 +62,4 @@ def _preferred(run: RunFolder) -> Architecture:
             do='Train its supernet with training.method = "differentiable"',
         )
     document = read_json(run.preferred, kind="preferred architecture", schema_version=PREFERRED_SCHEMA)
-    return run.space.from_json(document["architecture"])
+    return run.network_space.from_json(document["architecture"])

@@ -75,7 +75,7 @@ def audit(
     published = _published(folder, source, epochs)
     with exclusive(folder.path):
         evaluator = evaluator_of(folder)
-        chosen = _choose(folder.space, architectures, seed)
+        chosen = _choose(folder.network_space, architectures, seed)
         own = AloneSettings.of(folder, start="scratch", epochs=epochs, distillation=0.0)
         if published is None:
             alone = _trained(folder, chosen, own, on_progress)
@@ -86,7 +86,7 @@ def audit(
             errors.extend(evaluator.errors([architecture]))
             on_progress("evaluating with the supernet", number, len(chosen))
         found = RankAudit.of(
-            [_entry(folder.space, *each) for each in zip(chosen, errors, alone, strict=True)],
+            [_entry(folder.network_space, *each) for each in zip(chosen, errors, alone, strict=True)],
             source="trained" if published is None else "published",
             data=folder.data.name,
             alone_data=None if published is None else published.data,
@@ -102,12 +102,12 @@ def _published(run: RunFolder, source: str, epochs: int | None) -> Benchmark | N
     if source not in SOURCES:
         raise SettingsError("source", "must be auto, published or trained", came=f"{source!r} came")
     known = source != "trained" and set(run.data.class_names) == CIFAR10_CLASSES
-    found = find_benchmark(run.space) if known else None
+    found = find_benchmark(run.network_space) if known else None
     if source == "published" and found is None:
         raise SettingsError(
             "source",
             "must be trained where no errors were published",
-            came=f"there are none of {run.space.name} on {run.data.name}",
+            came=f"there are none of {run.network_space.name} on {run.data.name}",
         )
     if found is not None and epochs is not None:
         raise SettingsError(
@@ -150,7 +150,7 @@ def _error_alone(
     result, checkpoint = place / f"{name}.json", place / f"{name}.pt"
     training = replace(run.settings.training, epochs=own.epochs)
     of = {
-        **run.space.identity(),
+        **run.network_space.identity(),
         **architecture.to_json(),
         **training_identity(run.data, training, run.settings.seed),
     }

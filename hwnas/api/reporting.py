@@ -29,32 +29,44 @@ def report(run: str | Path) -> Path:
         StoredFileError: a file is broken or could not be written.
     """
     folder = open_run(run)
-    return write_report(folder.path, _tables(folder))
+    return write_report(folder.path, _tables(folder), _network_space(folder))
 
 
-def _tables(folder: RunFolder) -> dict[str, LatencyTable | str]:
-    """The latency table of each device of a run, or why it is not shown: a page is written in either case."""
-    found: dict[str, LatencyTable | str] = {}
-    for name in folder.settings.devices:
-        try:
-            device, space = load_device(name), _searched_space(folder)
-            settings = folder.settings
-            identity = TableIdentity.of(device, space, batch_size=settings.batch_size, precision=settings.precision)
-            found[device.name] = load_table(table_path(Path(settings.tables), identity, space))
-        except HwnasError as error:
-            found[name] = f"The latency table of {name} is not shown. {error}"
-    return found
+def _tables(folder: RunFolder) -> dict[str, dict[str, LatencyTable | str]]:
+    """The latency tables of a run by device and precision, or why one is not shown: a page is written in either case."""
+    settings = folder.settings
+    return {name: {one: _table(folder, name, one) for one in settings.precisions} for name in settings.devices}
+
+
+def _table(folder: RunFolder, name: str, precision: str) -> LatencyTable | str:
+    try:
+        device, space = load_device(name), _searched_space(folder)
+        identity = TableIdentity.of(device, space, batch_size=folder.settings.batch_size, precision=precision)
+        corrected = table_path(folder.corrected_tables, identity, space)
+        return load_table(
+            corrected if corrected.exists() else table_path(Path(folder.settings.tables), identity, space)
+        )
+    except HwnasError as error:
+        return f"The {precision} latency table of {name} is not shown. {error}"
+
+
+def _network_space(folder: RunFolder) -> SearchSpace | None:
+    """The space whose networks are drawn, None where it cannot be made: its data or its class is not here."""
+    try:
+        return _searched_space(folder)
+    except HwnasError:
+        return None
 
 
 def _searched_space(folder: RunFolder) -> SearchSpace:
-    """The space of a run as its evaluations say, so that the images need not be loaded. Raises HwnasError."""
+    """The space of a run's networks as its evaluations say, so that the images need not be loaded. Raises HwnasError."""
     if folder.given_space is not None:
         return folder.given_space
     header = (read_json_lines(folder.evaluations) or [{}])[0]
     if not {"space", "input_shape", "num_classes", "space_options"} <= header.keys():
-        return folder.space
+        return folder.network_space
     return make_space(
-        header["space"],
+        header.get("networks", header["space"]),
         input_shape=tuple(header["input_shape"]),
         num_classes=header["num_classes"],
         options=header["space_options"],

@@ -12,7 +12,7 @@ from hwnas.api.settings import RunSettings, make_settings, read_settings, settin
 from hwnas.errors import RunError, SettingsError
 from hwnas.files import first_difference, read_json_lines, write_text
 from hwnas.front import ParetoFront
-from hwnas.spaces import SearchSpace, make_space, require_attributes
+from hwnas.spaces import Architecture, MixedPrecision, SearchSpace, make_space, require_attributes
 from hwnas.strategies import EVALUATIONS_SCHEMA
 from hwnas.training import ImageData, launched, load_data, split_dataset
 
@@ -34,7 +34,7 @@ SEARCHED_BY = (
     "weights",
     "network_epochs",
     "batch_size",
-    "precision",
+    "precisions",
 )
 """Settings that, besides those, evaluations follow from."""
 
@@ -70,6 +70,11 @@ class RunFolder:
     report: Path = field(init=False)
     audit: Path = field(init=False)
     networks: Path = field(init=False)
+    converted: Path = field(init=False)
+    corrected_tables: Path = field(init=False)
+    refinement: Path = field(init=False)
+    baselines: Path = field(init=False)
+    comparison: Path = field(init=False)
 
     def __post_init__(self) -> None:
         if self.given_space is not None:
@@ -87,6 +92,11 @@ class RunFolder:
         self.report = self.path / "report.html"
         self.audit = self.path / "audit.json"
         self.networks = self.path / "networks"
+        self.converted = self.path / "converted"
+        self.corrected_tables = self.path / "tables"
+        self.refinement = self.path / "refinement.json"
+        self.baselines = self.path / "baselines"
+        self.comparison = self.path / "comparison.json"
 
     @cached_property
     def data(self) -> ImageData:
@@ -99,7 +109,22 @@ class RunFolder:
 
     @cached_property
     def space(self) -> SearchSpace:
-        """The search space, for the shape and classes of the data. Raises UnknownNameError, SettingsError."""
+        """What is searched: the networks, and where there are several precisions, these too. Raises as `network_space`."""
+        precisions = self.settings.precisions
+        return self.network_space if len(precisions) == 1 else MixedPrecision(self.network_space, precisions)
+
+    def split(self, architecture: Architecture) -> tuple[Architecture, str]:
+        """The network of an architecture of `space`, as one of `network_space`, and the precision that it runs in.
+
+        A network itself is taken to run in the run's first precision.
+        """
+        if isinstance(self.space, MixedPrecision) and architecture.space == self.space.name:
+            return self.space.split(architecture)
+        return architecture, self.settings.precisions[0]
+
+    @cached_property
+    def network_space(self) -> SearchSpace:
+        """The space of the networks, for the shape and classes of the data. Raises UnknownNameError, SettingsError."""
         settings, data = self.settings, self.data
         if self.given_space is None:
             self._check_named(settings.space, "space")

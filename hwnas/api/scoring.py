@@ -15,7 +15,15 @@ from hwnas.latency import LatencyTable, TableIdentity, load_table, profile_comma
 from hwnas.objectives import Objective
 from hwnas.progress import OnProgress
 
-__all__ = ["Leniency", "check_quality", "latency_table", "make_objectives"]
+__all__ = [
+    "Leniency",
+    "check_quality",
+    "find_table",
+    "known_table",
+    "latency_table",
+    "make_objectives",
+    "table_identity",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -48,34 +56,67 @@ def make_objectives(run: RunFolder, *, measured: bool = True) -> list[Objective]
         elif name == "parameters":
             objective = makers.parameters(space)
         elif measured:
-            device = load_device(name.removeprefix("latency@"))
-            wanted = TableIdentity.of(device, space, batch_size=settings.batch_size, precision=settings.precision)
-            table = load_table(table_path(Path(settings.tables), wanted, space))
-            table.check_identity(wanted, command=profile_command(wanted, space))
-            objective = makers.latency(space, table)
+            device = name.removeprefix("latency@")
+            objective = makers.latency(space, {one: known_table(run, device, one) for one in settings.precisions})
         else:
             continue
         found.append(objective.bounded(settings.bounds.get(name)))
     return found
 
 
-def latency_table(run: RunFolder, device: str, leniency: Leniency, on_progress: OnProgress) -> LatencyTable:
-    """The table of `device`, with what it lacks measured; one that is stale by leave is taken as it is."""
-    settings = run.settings
-    if leniency.accept_stale:
-        wanted = TableIdentity.of(
-            load_device(device), run.space, batch_size=settings.batch_size, precision=settings.precision
+def table_identity(run: RunFolder, device: str, precision: str, *, batch_size: int | None = None) -> TableIdentity:
+    """What the table of `device` for networks in `precision` is of; `batch_size` None: the run's.
+
+    Raises UnknownNameError: no such device.
+    """
+    images = run.settings.batch_size if batch_size is None else batch_size
+    return TableIdentity.of(load_device(device), run.network_space, batch_size=images, precision=precision)
+
+
+def find_table(run: RunFolder, device: str, precision: str, *, batch_size: int | None = None) -> LatencyTable | None:
+    """The stored table of `device`, the run's own where winners have corrected it; None where there is none.
+
+    Raises:
+        TableMismatchError: it is of something else.
+        StoredFileError: it is broken.
+    """
+    wanted, space = table_identity(run, device, precision, batch_size=batch_size), run.network_space
+    for folder in (run.corrected_tables, Path(run.settings.tables)):
+        path = table_path(folder, wanted, space)
+        if path.exists():
+            table = load_table(path)
+            table.check_identity(wanted, command=profile_command(wanted, space))
+            return table
+    return None
+
+
+def known_table(run: RunFolder, device: str, precision: str) -> LatencyTable:
+    """The same, which must be there. Raises StoredFileError, TableMismatchError."""
+    found = find_table(run, device, precision)
+    if found is None:
+        return load_table(
+            table_path(Path(run.settings.tables), table_identity(run, device, precision), run.network_space)
         )
-        path = table_path(Path(settings.tables), wanted, run.space)
-        known = load_table(path) if path.exists() else None
-        if known is not None and not known.missing(run.space.all_operators()):
-            known.check_identity(wanted, command=profile_command(wanted, run.space))
+    return found
+
+
+def latency_table(
+    run: RunFolder, device: str, precision: str, leniency: Leniency, on_progress: OnProgress
+) -> LatencyTable:
+    """The table of `device`, with what it lacks measured; one that is stale by leave is taken as it is."""
+    settings, space = run.settings, run.network_space
+    if (
+        leniency.accept_stale
+        and table_path(Path(settings.tables), table_identity(run, device, precision), space).exists()
+    ):
+        known = known_table(run, device, precision)
+        if not known.missing(space.all_operators()):
             return known
     return profile(
         device,
-        run.space,
+        space,
         batch_size=settings.batch_size,
-        precision=settings.precision,
+        precision=precision,
         calibrate=settings.calibration_networks,
         tables=settings.tables,
         measurement=settings.measurement,

@@ -10,16 +10,20 @@ import numpy as np
 import numpy.typing as npt
 
 from hwnas import objectives as makers
+from hwnas.api.candidate_errors import AloneErrors, SharedErrors
+from hwnas.api.corrections import settled_identity
 from hwnas.api.foretelling import assess_predictor
 from hwnas.api.run_folder import FROM_PYTHON, DataSource, RunFolder, as_image_data, require_one_process
 from hwnas.api.scoring import Leniency, check_quality, latency_table, make_objectives
 from hwnas.api.settings import RunSettings, Start, Weights, make_settings
-from hwnas.api.training import check_training, evaluator_of, network_evaluator_of, supernet_of
+from hwnas.api.stages import stage
+from hwnas.api.training import check_training, supernet_of
 from hwnas.checks import require_fitting_shapes
 from hwnas.devices import MeasurementPlan, find_runtime, load_device
 from hwnas.errors import HwnasError, InfeasibleError, RunError, SettingsError
 from hwnas.files import JsonLines, exclusive
 from hwnas.front import Evaluation, ParetoFront
+from hwnas.latency import check_precision
 from hwnas.objectives import Objective, check_feasible
 from hwnas.progress import OnProgress, silent
 from hwnas.spaces import SearchSpace, require_attributes
@@ -53,7 +57,7 @@ def search(
     winner_start: Start = "inherited",
     distillation: float = 0.0,
     batch_size: int = 1,
-    precision: str = "fp32",
+    precisions: Sequence[str] = ("fp32",),
     calibration_networks: int = 10,
     tables: str | Path = "latency_tables",
     seed: int = 0,
@@ -90,7 +94,8 @@ def search(
         winner_start: the weights that it starts from: "inherited" from the search, or "scratch".
         distillation: the weight of the largest sub-network's predictions in that training, from 0 to 1.
         batch_size: images in one inference, for the latency.
-        precision: of the models whose latency counts: "fp32", "fp16" or "int8".
+        precisions: of the models: "fp32", "fp16", "int8". Of several each candidate has one, whose latency and error count:
+            the error is that of the network in its precision, see `hwnas.training.ConvertedEvaluator`.
         calibration_networks: whole networks that calibrate and prove each latency table.
         tables: the folder of latency tables.
         seed: of everything random: the same seed, tables and machine give the same front.
@@ -132,7 +137,7 @@ def search(
         "winner_start": winner_start,
         "distillation": distillation,
         "batch_size": batch_size,
-        "precision": precision,
+        "precisions": [precisions] if isinstance(precisions, str) else list(precisions),
         "calibration_networks": calibration_networks,
         "tables": str(tables),
         "seed": seed,
@@ -177,18 +182,22 @@ def _search_within(
     run: RunFolder, strategy: type[SearchStrategy] | None, leniency: Leniency, on_progress: OnProgress
 ) -> ParetoFront:
     settings = run.settings
-    for name in settings.devices:
-        table = latency_table(run, name, leniency, on_progress)
-        check_quality(table, leniency)
+    with stage(run, "profiling"):
+        for name in settings.devices:
+            for precision in settings.precisions:
+                check_quality(latency_table(run, name, precision, leniency, on_progress), leniency)
     objectives = make_objectives(run)
     check_feasible(run.space, objectives, rng=np.random.default_rng(settings.seed))
     if "error" in settings.objectives:
-        objectives = _with_error(run, objectives, on_progress)
+        with stage(run, "training"):
+            objectives = _with_error(run, objectives, on_progress)
     made = make_strategy(
         strategy or settings.strategy, run.space, objectives, seed=settings.seed, options=settings.strategy_options
     )
-    identity, journal, log = _identity(run, objectives), JsonLines(run.evaluations), JsonLines(run.search_log)
-    with make_workers(settings.workers, [one for one in objectives if one.cost == "expensive"]) as workers:
+    identity = settled_identity(run, _identity(run, objectives), objectives)
+    journal, log = JsonLines(run.evaluations), JsonLines(run.search_log)
+    expensive = [one for one in objectives if one.cost == "expensive"]
+    with make_workers(settings.workers, expensive) as workers, stage(run, "searching", images=_scored_images(run)):
         loop = SearchLoop(run.space, objectives, made, journal, identity, log, workers)
         front = loop.run(settings.evaluations, on_progress=on_progress)
     front.save(run.front)
@@ -205,11 +214,14 @@ def _check_early(run: RunFolder, strategy: type[SearchStrategy] | None) -> None:
     parse_workers(settings.workers).require()
     if strategy is None:
         find_strategy(settings.strategy)
-    require_fitting_shapes(run.space)
+    require_fitting_shapes(run.network_space)
     devices = [load_device(name) for name in settings.devices]
     for device in devices:
         if device.address == "local":
-            find_runtime(device.runtimes[0]).require()
+            runtime = find_runtime(device.runtimes[0])
+            runtime.require()
+            for precision in settings.precisions:
+                check_precision(runtime.precisions, device, precision)
     if len({device.name for device in devices}) < len(devices):
         raise SettingsError("objectives", "must name each device once", came="one is named twice")
     if "error" in settings.objectives:
@@ -243,12 +255,20 @@ def _nothing_found(run: RunFolder, evaluations: Sequence[Evaluation]) -> HwnasEr
 def _with_error(run: RunFolder, objectives: Sequence[Objective], on_progress: OnProgress) -> list[Objective]:
     """The objectives with an "error" that asks the trained supernet, or trains each network."""
     if run.settings.weights == "shared":
-        supernet = supernet_of(run, objectives, on_progress=on_progress)
-        ready = makers.error(evaluator_of(run, supernet).errors)
+        found = SharedErrors.of(run, supernet_of(run, objectives, on_progress=on_progress))
+        ready = makers.error(found.errors)
     else:
-        evaluator = network_evaluator_of(run)
-        ready = replace(makers.error(evaluator.errors), evaluate_child=evaluator.error)
+        alone = AloneErrors.of(run)
+        ready = replace(makers.error(alone.errors), evaluate_child=alone.error)
     return [ready.bounded(one.bound) if one.name == ready.name else one for one in objectives]
+
+
+def _scored_images(run: RunFolder) -> int | None:
+    """How many different validation images each architecture is scored on; None where errors are no objective."""
+    if "error" not in run.settings.objectives:
+        return None
+    different = len(run.data.validation) // run.data.validation_copies
+    return min(run.settings.validation_images or different, different)
 
 
 def _identity(run: RunFolder, objectives: Sequence[Objective]) -> dict[str, Any]:
@@ -257,6 +277,7 @@ def _identity(run: RunFolder, objectives: Sequence[Objective]) -> dict[str, Any]
     alone = {"weights": settings.weights, "network_epochs": settings.network_epochs}
     return {
         **({} if settings.weights == "shared" else alone),
+        **({} if settings.precisions == ["fp32"] else {"precisions": settings.precisions}),
         **run.space.identity(),
         "data": settings.data,
         "data_digest": run.data.digest,

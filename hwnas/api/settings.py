@@ -20,6 +20,7 @@ __all__ = ["RunSettings", "Start", "Weights", "read_settings", "settings_to_toml
 Number = int | float
 Start = Literal["inherited", "scratch"]
 Weights = Literal["shared", "inherited", "scratch"]
+Precision = Literal["fp32", "fp16", "int8"]
 SECTIONS = {"training": TrainingSettings, "measurement": MeasurementPlan}
 
 
@@ -49,7 +50,7 @@ class RunSettings(BaseModel):
             its own where it was trained by itself), or "scratch".
         distillation: the weight of the largest sub-network's predictions in a winner's training.
         batch_size: images in one inference, for the latency.
-        precision: of the models.
+        precisions: of the models; several are searched among, as the last variable of the space.
         calibration_networks: whole networks that calibrate and prove each latency table.
         tables: the folder of latency tables.
         seed: of everything random.
@@ -79,7 +80,7 @@ class RunSettings(BaseModel):
     winner_start: Start = "inherited"
     distillation: Annotated[float, Field(ge=0, le=1)] = 0.0
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 1
-    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    precisions: Annotated[list[Precision], Field(min_length=1)] = ["fp32"]
     calibration_networks: Annotated[int, Field(ge=0, le=10_000)] = 10
     tables: str = "latency_tables"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
@@ -111,9 +112,11 @@ def make_settings(given: dict[str, Any], *, where: str) -> RunSettings:
     for name in settings.objectives:
         if name not in known and (not name.startswith("latency@") or name == "latency@"):
             raise UnknownNameError("objective", name, OBJECTIVE_KINDS, where=where)
-    if len(set(settings.objectives)) < len(settings.objectives):
-        twice = next(name for name in settings.objectives if settings.objectives.count(name) > 1)
-        raise SettingsError(f"{where}: objectives", "must each stand once", came=f"{twice!r} stands twice")
+    for key in ("objectives", "precisions"):
+        listed = getattr(settings, key)
+        twice = next((name for name in listed if listed.count(name) > 1), None)
+        if twice is not None:
+            raise SettingsError(f"{where}: {key}", "must each stand once", came=f"{twice!r} stands twice")
     if settings.weights != "shared" and settings.distillation > 0:
         raise SettingsError(
             f"{where}: distillation",

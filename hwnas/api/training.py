@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from hwnas.api.architectures import PREFERRED_SCHEMA, find_architecture
 from hwnas.api.run_folder import DataSource, RunFolder, open_run
 from hwnas.api.scoring import Leniency, check_quality, latency_table, make_objectives
 from hwnas.api.settings import Start
+from hwnas.api.stages import stage
 from hwnas.checks import require_fitting_shapes
 from hwnas.errors import SettingsError
 from hwnas.files import exclusive, replacing, write_json
@@ -102,17 +104,19 @@ def train(
 def train_run(run: RunFolder, *, on_progress: OnProgress = silent) -> Path:
     """Trains the supernet of `run`; returns the checkpoint. Of several processes the first keeps the run folder."""
     _require_supernet(run)
-    require_fitting_shapes(run.space)
+    require_fitting_shapes(run.network_space)
     check_training(run)
     with _kept(run) as first:
         listener = on_progress if first else silent
         objectives: Sequence[Objective] = ()
         if weighs_latency(run.settings.training.method):
             if not launched():
-                for device in run.settings.devices:
-                    check_quality(latency_table(run, device, Leniency(False, False), listener), Leniency(False, False))
+                for device, precision in itertools.product(run.settings.devices, run.settings.precisions):
+                    strict = Leniency(False, False)
+                    check_quality(latency_table(run, device, precision, strict, listener), strict)
             objectives = make_objectives(run)
-        supernet_of(run, objectives, on_progress=listener)
+        with stage(run, "training") if first else contextlib.nullcontext():
+            supernet_of(run, objectives, on_progress=listener)
     return run.supernet
 
 
@@ -120,7 +124,7 @@ def supernet_of(run: RunFolder, objectives: Sequence[Objective], *, on_progress:
     """The trained supernet of `run`; preferred.json then says what its method prefers. Raises as `train_supernet`."""
     method = training_method(run, objectives)
     supernet = train_supernet(
-        run.space,
+        run.network_space,
         run.data,
         checkpoint=run.supernet,
         settings=run.settings.training,
@@ -137,7 +141,7 @@ def supernet_of(run: RunFolder, objectives: Sequence[Objective], *, on_progress:
         described = {
             "schema_version": PREFERRED_SCHEMA,
             "architecture": preferred.to_json(),
-            "description": run.space.describe(preferred),
+            "description": run.network_space.describe(preferred),
             **method.notes(),
         }
         write_json(run.preferred, described)
@@ -161,13 +165,12 @@ def training_method(run: RunFolder, objectives: Sequence[Objective]) -> Training
         UnknownNameError, SettingsError: no such method or option, or one out of range.
     """
     settings = run.settings.training
-    latencies = [one for one in objectives if one.name.startswith("latency") and one.operator_costs is not None]
-    return make_method(
-        settings.method,
-        run.space,
-        options=settings.method_options,
-        cost_ms=latencies[0].operator_costs if latencies else None,
-    )
+    space = run.network_space
+    latencies = [one.operator_costs for one in objectives if one.name.startswith("latency")]
+    costs = next((one for one in latencies if one is not None), None)
+    if costs is not None:
+        costs = costs.reshape(-1, len(space.all_operators())).mean(axis=0)  # over the precisions that it may run in
+    return make_method(settings.method, space, options=settings.method_options, cost_ms=costs)
 
 
 def check_training(run: RunFolder) -> None:
@@ -176,17 +179,17 @@ def check_training(run: RunFolder) -> None:
     Raises:
         UnknownNameError, SettingsError, SpaceError, DataError: what is wrong.
     """
-    settings = run.settings.training
+    settings, space = run.settings.training, run.network_space
     if run.settings.weights != "shared":
-        check_network_training(run.space, run.data, settings, device=own_device(None))
+        check_network_training(space, run.data, settings, device=own_device(None))
         return
     method = make_method(
         settings.method,
-        run.space,
+        space,
         options=settings.method_options,
-        cost_ms=np.zeros(len(run.space.all_operators())) if run.settings.devices else None,
+        cost_ms=np.zeros(len(space.all_operators())) if run.settings.devices else None,
     )
-    check_trainable(run.space, run.data, settings, method=method, device=own_device(None))
+    check_trainable(space, run.data, settings, method=method, device=own_device(None))
 
 
 def evaluator_of(run: RunFolder, supernet: SuperNet | None = None) -> SubnetEvaluator:
@@ -201,7 +204,7 @@ def evaluator_of(run: RunFolder, supernet: SuperNet | None = None) -> SubnetEval
     settings = run.settings
     if supernet is None:
         trained_by = training_identity(run.data, settings.training, settings.seed)
-        supernet = load_supernet(run.space, run.supernet, trained_by=trained_by)
+        supernet = load_supernet(run.network_space, run.supernet, trained_by=trained_by)
     return SubnetEvaluator(
         supernet,
         run.data,
@@ -213,7 +216,11 @@ def evaluator_of(run: RunFolder, supernet: SuperNet | None = None) -> SubnetEval
 
 
 def network_evaluator_of(run: RunFolder) -> NetworkEvaluator:
-    """Trains and scores the networks of a run one by one, and keeps them in its folder "networks"."""
+    """Trains and scores the networks of a run one by one, and keeps them in its folder "networks".
+
+    In a search among precisions each pair of a network and a precision has a network of its own: what it is made from, and
+    so what it inherits, differs.
+    """
     settings = run.settings
     return NetworkEvaluator(
         run.space,
@@ -295,7 +302,7 @@ def train_alone(
 
     Args:
         run: whose space, data and training settings.
-        architecture: of the run's space.
+        architecture: of the run's space, or a network itself.
         own: how.
         part: the images; None: the train part.
         evaluator: of the run's supernet; None: it is read where it is needed.
@@ -311,15 +318,16 @@ def train_alone(
         HwnasError: see `hwnas.training.train_network`; StoredFileError where the supernet is needed but not trained.
     """
     seed = run.settings.seed if seed is None else seed
+    space, (chosen, _) = run.network_space, run.split(architecture)
     shared = run.settings.weights == "shared"
     if own.distillation > 0 or (own.start == "inherited" and shared):
         evaluator = evaluator or evaluator_of(run)
     if own.start == "inherited":
-        network = evaluator.subnet(architecture) if evaluator else network_evaluator_of(run).network(architecture)
+        network = evaluator.subnet(chosen) if evaluator else network_evaluator_of(run).network(architecture)
     else:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = run.space.build(architecture)
+            network = space.build(chosen)
     if own.epochs == 0:
         return network.cpu().eval()
     training = run.settings.training
@@ -328,12 +336,12 @@ def train_alone(
         run.data,
         training.for_finetuning(own.epochs) if own.start == "inherited" else replace(training, epochs=own.epochs),
         part=part,
-        teacher=evaluator.subnet(run.space.largest()) if evaluator is not None and own.distillation > 0 else None,
+        teacher=evaluator.subnet(space.largest()) if evaluator is not None and own.distillation > 0 else None,
         distillation=own.distillation,
         checkpoint=checkpoint,
         identity={
-            **run.space.identity(),
-            **architecture.to_json(),
+            **space.identity(),
+            **chosen.to_json(),
             "start": own.start,
             "distillation": own.distillation,
         },
@@ -356,7 +364,8 @@ def train_architecture(
     if isinstance(architecture, str):
         architecture = find_architecture(run, architecture)
     else:
-        architecture = run.space.from_json(architecture.to_json())
+        space = run.network_space if architecture.space == run.network_space.name else run.space
+        architecture = space.from_json(architecture.to_json())
     own = AloneSettings.of(run, start=start, epochs=epochs, distillation=distillation)
     place = run.path / "architectures" / own.name(architecture)
     with _kept(run) as first:
@@ -386,7 +395,8 @@ def _write_result(
     torch.save(network.state_dict(), buffer)
     with replacing(place / "model.pt") as scratch:
         scratch.write_bytes(buffer.getbuffer())
-    space, data = run.space, run.data
+    space, data = run.network_space, run.data
+    architecture, _ = run.split(architecture)
     counts = [space.counts[operator] for operator in space.operators(architecture)]
     write_json(
         place / "result.json",

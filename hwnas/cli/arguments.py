@@ -1,10 +1,11 @@
 """Arguments of the command line that are more than one word or number."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 from hwnas.errors import SettingsError
 
-__all__ = ["parse_options", "parse_shape"]
+__all__ = ["parse_batch_size", "parse_options", "parse_shape"]
 
 
 def parse_shape(text: str) -> tuple[int, int, int]:
@@ -16,6 +17,17 @@ def parse_shape(text: str) -> tuple[int, int, int]:
         )
     channels, height, width = map(int, parts)
     return channels, height, width
+
+
+def parse_batch_size(text: str | None) -> int | Literal["dynamic"] | None:
+    """ "8" -> 8; "dynamic" and None as they are. Raises SettingsError."""
+    if text is None:
+        return None
+    if text == "dynamic":
+        return "dynamic"
+    if not text.isdecimal() or int(text) < 1:
+        raise SettingsError("--batch-size", 'must be a number of at least 1, or "dynamic"', came=f"{text!r} came")
+    return int(text)
 
 
 def parse_options(texts: list[str]) -> Mapping[str, float | list[float]]:

@@ -11,6 +11,9 @@ import typer
 
 from hwnas.cli import screen
 from hwnas.cli.arguments import parse_options, parse_shape
+from hwnas.cli.compare_commands import compare
+from hwnas.cli.model_commands import export, pick, verify
+from hwnas.cli.model_screen import show_models
 from hwnas.cli.space_commands import check_space
 from hwnas.cli.table_commands import table_app
 from hwnas.cli.table_screen import show_table
@@ -28,6 +31,10 @@ app = typer.Typer(
 
 app.add_typer(table_app, name="table")
 app.command("check-space")(check_space)
+app.command()(export)
+app.command()(pick)
+app.command()(verify)
+app.command()(compare)
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or the run.toml in it.")]
 FAILED = 2
@@ -226,12 +233,22 @@ def search(
     accept_stale: Annotated[
         bool, typer.Option("--accept-stale", help="Search by a table that was measured in another environment.")
     ] = False,
+    refine: Annotated[
+        bool,
+        typer.Option(
+            "--refine",
+            help="Then export and verify winners, correct the table where their latencies miss its prediction intervals, "
+            "and search on, until predictions hold.",
+        ),
+    ] = False,
+    rounds: Annotated[int, typer.Option(min=1, help="Of --refine, at most.")] = 5,
 ) -> None:
     """Search for the Pareto front: profile, train and search, whatever of it is still missing.
 
     Start from an example: hwnas search --example > digits.toml; hwnas search digits.toml
     """
     from hwnas.api import assess_predictor, open_run, search_run
+    from hwnas.api import refine as refine_run
 
     if example:
         typer.echo((Path(__file__).parents[1] / "api" / "quickstart.toml").read_text(encoding="utf-8"), nl=False)
@@ -239,14 +256,13 @@ def search(
     if run is None:
         raise SettingsError("hwnas search", "must be given a run.toml or a run folder", do="See hwnas search --help")
     folder = open_run(run, output=output)
+    number = int(workers) if workers and workers.isdecimal() else workers
     with screen.progress() as on_progress:
-        front = search_run(
-            folder,
-            workers=int(workers) if workers and workers.isdecimal() else workers,
-            force=force,
-            accept_stale=accept_stale,
-            on_progress=on_progress,
-        )
+        front = search_run(folder, workers=number, force=force, accept_stale=accept_stale, on_progress=on_progress)
+        if refine:
+            front = refine_run(
+                folder, rounds=rounds, workers=number, force=force, accept_stale=accept_stale, on_progress=on_progress
+            )
     screen.show_front(front, folder.space, folder.path, assess_predictor(folder))
 
 
@@ -329,33 +345,6 @@ def audit(
 
 
 @app.command()
-def export(
-    run: RunArgument,
-    winners: Annotated[int | None, typer.Option(min=1, help="How many members of the front.")] = None,
-    finetune_epochs: Annotated[
-        int | None, typer.Option(min=0, help="Epochs that each is trained for by itself.")
-    ] = None,
-) -> None:
-    """Export members of the front as fine-tuned ONNX models: its extremes, its knee, the rest spread between."""
-    from hwnas.api import export as export_models
-
-    with screen.progress() as on_progress:
-        files = export_models(run, winners=winners, finetune_epochs=finetune_epochs, on_progress=on_progress)
-    screen.show_done("Models: " + ", ".join(map(str, files)), f"hwnas verify {run}")
-
-
-@app.command()
-def verify(run: RunArgument) -> None:
-    """Check the exported models: structure, parity with torch, their own test accuracy, measured latency."""
-    from hwnas.api import verify as verify_models
-
-    with screen.progress() as on_progress:
-        document = verify_models(run, on_progress=on_progress)
-    screen.show_models(document)
-    screen.show_done("All models passed", f"hwnas report {run}")
-
-
-@app.command()
 def report(run: RunArgument) -> None:
     """Write report.html: one page that shows the run and opens without a network."""
     from hwnas.api import report as write_page
@@ -374,7 +363,7 @@ def quickstart(
 
     with screen.progress() as on_progress:
         page = run_all(output, on_progress=on_progress)
-    screen.show_models(json.loads((output / "verification.json").read_text(encoding="utf-8")))
+    show_models(json.loads((output / "verification.json").read_text(encoding="utf-8")))
     screen.show_done(
         f"Models: {output / 'models'}\nReport: {page}", "hwnas search --example > my.toml, then hwnas search my.toml"
     )

@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -25,6 +25,7 @@ from hwnas.progress import OnProgress
 
 if TYPE_CHECKING:
     from hwnas.api.listing import RuntimeListing, StrategyListing
+    from hwnas.api.picking import Pick
     from hwnas.api.run_folder import RunFolder
     from hwnas.devices import Device
     from hwnas.errors import HwnasError
@@ -122,6 +123,25 @@ def show_audit(audit: "RankAudit") -> None:
     console.print(escape(audit_sentence(audit)), soft_wrap=True)
 
 
+def show_pick(picked: "Pick") -> None:
+    """A picked member of the front, what of it was measured, and by how much it misses its bounds."""
+    from hwnas.api.bounds import shown_name, shown_value
+
+    units = {"error": "fraction", "macs": "MACs", "parameters": "parameters"}
+    known = ", ".join(
+        f"{shown_name(name)} {shown_value(value, units.get(name, 'ms'))}"
+        f" ({'measured' if name in picked.measured else 'predicted'})"
+        for name, value in picked.values.items()
+    )
+    if picked.misses:
+        console.print(
+            f"[yellow]No member of the front keeps these bounds; this one misses them by the least: "
+            f"{escape('; '.join(picked.misses))}[/yellow]",
+            soft_wrap=True,
+        )
+    console.print(escape(f"{picked.description}: {known}"), soft_wrap=True)
+
+
 def show_devices(devices: "Mapping[str, Device | HwnasError]", runtimes: "Sequence[RuntimeListing]") -> None:
     """The devices and the runtimes."""
     table = Table("Device", "Runtimes", "Threads", "Address", "Description", title="Devices", title_justify="left")
@@ -180,28 +200,6 @@ def show_front(
         )
     more = f" ({FRONT_ROWS} shown)" if len(front) > FRONT_ROWS else ""
     show_done(f"Front of {len(front)}{more}: {folder / 'front.json'}", f"hwnas export {folder}")
-
-
-def show_models(document: Mapping[str, Any]) -> None:
-    """The verified models, fastest first."""
-    title = f"Verified models, measured on {document['device']}; test accuracy on {document['test_images']} images"
-    table = Table(
-        "Model", "Accuracy", "MACs", "Measured ms", "Predicted ms", "Max diff", title=title, title_justify="left"
-    )
-    for model in document["models"]:
-        predicted, measured = model["predicted_ms"], model["measured_ms"]
-        low, high = model["measured_ci95_ms"]
-        table.add_row(
-            Path(model["file"]).stem + ("" if model["on_front"] else " [dim]*[/dim]"),
-            f"{model['onnx_test_accuracy']:.2%}",
-            _shown(model["macs"], "MACs"),
-            f"{measured:.3f} ± {(high - low) / 2:.3f}",
-            "" if predicted is None else f"{predicted:.3f} ({predicted / measured - 1:+.1%})",
-            f"{model['max_abs_difference']:.0e}",
-        )
-    console.print(table)
-    if not all(model["on_front"] for model in document["models"]):
-        console.print("[dim]* another model is both faster and more accurate, as measured[/dim]")
 
 
 def _kendall(ranking: "RankAgreement") -> str:

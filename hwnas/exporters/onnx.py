@@ -2,11 +2,17 @@
 
 One export takes half a second or more whatever the module's size, so the hundreds of operators of a space are exported
 together as one graph and cut apart, and a chain of operators is joined from their graphs.
+
+A network keeps nothing of the supernet that it was taken out of: no Slice, no Gather, no Identity, no weight that nothing
+reads. What may look like it is the network itself: fbnet shuffles channels by Reshape and Transpose, vision_transformer
+cuts queries, keys and values apart by Split, nas_bench_201 multiplies by nought where an edge is nothing and keeps the batch
+norm of its head, and a resolution that is searched is a Resize, which reads its batch size by Shape and Concat where that is
+dynamic.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import onnx
 import onnx.compose
@@ -16,28 +22,50 @@ import torch
 from torch import Tensor, nn
 
 from hwnas.errors import ExportError
+from hwnas.exporters.naming import name_after_modules
+from hwnas.exporters.opsets import require_opset
 from hwnas.exporters.quiet import quiet, root_reason
 from hwnas.files import replacing
 
 __all__ = ["chain_models", "export_many", "export_onnx", "save_onnx"]
 
+EXAMPLE_BATCH: Final = 2
+"""Of the images that a network of any batch size is traced with; torch takes 1 for a constant."""
+
 
 def export_onnx(
-    module: nn.Module, input_shape: Sequence[int], *, batch_size: int = 1, metadata: Mapping[str, str] | None = None
+    module: nn.Module,
+    input_shape: Sequence[int],
+    *,
+    batch_size: int | None = 1,
+    opset: int | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> onnx.ModelProto:
     """Exports a network as (batch_size, *input_shape) "input" -> "logits".
+
+    Nodes, tensors and weights are named after the modules that they come from, see `name_after_modules`.
 
     Args:
         module: the network; its mode and device are left as they are.
         input_shape: shape of one input without the batch.
-        batch_size: the static batch size of the file.
+        batch_size: the static batch size of the file; None: any, the dimension is called "batch".
+        opset: the version of ONNX's operators; None: torch's default.
         metadata: written into the model.
 
     Raises:
+        SettingsError: an opset that torch or ONNX Runtime here cannot do.
         ExportError: torch cannot export the module.
     """
-    example = torch.zeros(batch_size, *input_shape)
-    model = _export(module, (example,), ["input"], ["logits"])
+    if opset is not None:
+        require_opset(opset)
+    example = torch.zeros(EXAMPLE_BATCH if batch_size is None else batch_size, *input_shape)
+    model = _export(module, (example,), ["input"], ["logits"], opset=opset, dynamic=batch_size is None)
+    came = next(one.version for one in model.opset_import if not one.domain)
+    if opset not in (None, came):
+        must = f"must export to ONNX's operators of version {opset}"
+        raise ExportError(type(module).__name__, must, came=f"torch gave version {came}")
+    name_after_modules(model.graph, parameters=module.state_dict().keys())
+    _forget_sources(model)
     onnx.helper.set_model_props(model, dict(metadata or {}))
     return model
 
@@ -66,8 +94,10 @@ def export_many(
     examples = tuple(torch.zeros(batch_size, *shape) for shape in input_shapes)
     inputs = [f"input{index}" for index in range(len(modules))]
     outputs = [f"output{index}" for index in range(len(modules))]
+    parallel = _Parallel(modules)
+    parameters = parallel.state_dict().keys()
     try:
-        together = _export(_Parallel(modules), examples, inputs, outputs)
+        together = _export(parallel, examples, inputs, outputs)
     except ExportError as error:
         for index, (module, example) in enumerate(zip(modules, examples, strict=True)):  # which of them is it?
             name = type(module).__name__ if names is None else names[index]
@@ -79,10 +109,12 @@ def export_many(
                 raise ExportError(name, alone.must, came=alone.came) from alone
         raise
     extractor = onnx.utils.Extractor(together)
-    models = []
+    models: list[onnx.ModelProto] = []
     for given, returned in zip(inputs, outputs, strict=True):
         model = extractor.extract_model([given], [returned])
         _rename_ends(model, given, returned)
+        name_after_modules(model.graph, parameters=parameters, root=f"parts.{len(models)}")
+        _forget_sources(model)
         models.append(model)
     return models
 
@@ -141,13 +173,29 @@ class _Parallel(nn.Module):
         return tuple(part(x) for part, x in zip(self.parts, inputs, strict=True))
 
 
-def _export(module: nn.Module, examples: tuple[Tensor, ...], inputs: list[str], outputs: list[str]) -> onnx.ModelProto:
+def _export(
+    module: nn.Module,
+    examples: tuple[Tensor, ...],
+    inputs: list[str],
+    outputs: list[str],
+    *,
+    opset: int | None = None,
+    dynamic: bool = False,
+) -> onnx.ModelProto:
+    batch = {0: torch.export.Dim("batch")} if dynamic else None
     was_training = {part: part.training for part in module.modules()}
     module.eval()
     try:
         with quiet():
             program = torch.onnx.export(
-                module, examples, dynamo=True, verbose=False, input_names=inputs, output_names=outputs
+                module,
+                examples,
+                dynamo=True,
+                verbose=False,
+                input_names=inputs,
+                output_names=outputs,
+                opset_version=opset,
+                dynamic_shapes=(batch,) * len(examples) if dynamic else None,
             )
     except Exception as error:  # the exporter lets errors of every kind through
         raise ExportError(
@@ -159,7 +207,6 @@ def _export(module: nn.Module, examples: tuple[Tensor, ...], inputs: list[str], 
     if program is None:
         raise ExportError(f"{type(module).__name__}", "must export to ONNX", came="torch returned nothing")
     model: onnx.ModelProto = program.model_proto
-    _forget_sources(model)
     return model
 
 

@@ -16,7 +16,8 @@ ONNX Runtime has no int8 kernels for HardSwish, HardSigmoid and ReduceMean: thes
 Quantise whole networks, after they are joined: the parts of a chain would have doubled Q/DQ pairs at their joints.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import contextlib
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -27,20 +28,16 @@ import onnx.numpy_helper
 import onnx.shape_inference
 
 from hwnas.errors import ExportError, HwnasError, SettingsError, UnknownNameError
+from hwnas.exporters.calibration import activation_ranges, inferred, quantized_kinds
 from hwnas.exporters.quiet import quiet, root_reason
 
-__all__ = ["CALIBRATION_METHODS", "PRECISIONS", "to_precision"]
+__all__ = ["PRECISIONS", "converting", "quantize", "to_precision"]
 
 Array = npt.NDArray[Any]
 
 PRECISIONS: Final = ("fp32", "fp16", "int8")
-CALIBRATION_METHODS: Final = ("minmax", "percentile", "entropy")
-"""Ways to find the ranges of activations, all ONNX Runtime's."""
-
-HISTOGRAMS: Final[dict[str, dict[str, Any]]] = {
-    "percentile": {"symmetric": True, "num_bins": 2048, "num_quantized_bins": 2048, "percentile": 99.999},
-    "entropy": {"symmetric": False, "num_bins": 128, "num_quantized_bins": 128, "percentile": 99.999},
-}
+LINEAR: Final = ("QuantizeLinear", "DequantizeLinear")
+IN_RANGES: Final = ("Clip", "Relu")
 SYMMETRIC_OPTIONS: Final = {
     "ActivationSymmetric": True,
     "QuantizeBias": False,
@@ -79,10 +76,18 @@ def to_precision(
         raise UnknownNameError("precision", precision, PRECISIONS)
     if precision == "fp32":
         return model
-    try:
+    with converting(model, precision):
         if precision == "fp16":
             return _to_fp16(model)
-        return _to_int8(model, symmetric, _batches(model, calibration), method, exclude)
+        ranges = activation_ranges(model, _batches(model, calibration), method)
+        return quantize(model, ranges, symmetric=symmetric, exclude=exclude)
+
+
+@contextlib.contextmanager
+def converting(model: onnx.ModelProto, precision: str) -> Iterator[None]:
+    """Makes an ExportError that names the model of whatever the libraries raise inside."""
+    try:
+        yield
     except HwnasError:
         raise
     except Exception as error:  # onnx, ONNX Runtime and its quantiser raise errors of every kind
@@ -101,48 +106,78 @@ def _to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     return converted
 
 
-def _to_int8(
-    model: onnx.ModelProto, symmetric: bool, batches: Iterable[Array], method: str, exclude: Collection[str]
+def quantize(
+    model: onnx.ModelProto, ranges: Any, *, symmetric: bool = False, exclude: Collection[str] = ()
 ) -> onnx.ModelProto:
     """What onnxruntime.quantization.quantize_static makes, without its temporary files and in half its time.
 
     Most of its time goes into the weights, channel by channel in Python. Here they get their scales beforehand, and
     the quantiser leaves them as float weights with a pair of Q and DQ nodes, whose Q is then computed at once.
+
+    Args:
+        model: a float32 model, which is left as it is.
+        ranges: of its activations, from `activation_ranges`.
+        symmetric: see `to_precision`.
+        exclude: names of nodes that stay float, and read float: the quantiser by itself rounds what comes into them, as
+            the output of the node before.
+
+    Raises:
+        UnknownNameError: no such node.
     """
-    if method not in CALIBRATION_METHODS:
-        raise UnknownNameError("calibration method", method, CALIBRATION_METHODS)
     known = [node.name for node in model.graph.node]
     for name in exclude:
         if name not in known:
             raise UnknownNameError("node", name, known, do=f"The model has {len(known)} nodes, from {known[0]!r} on")
+    apart = _with_activations(model.graph, exclude)
     with quiet():
         from onnxruntime.quantization import QuantType
         from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
-        from onnxruntime.quantization.quant_utils import add_infer_metadata
-        from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
-        inferred = onnx.shape_inference.infer_shapes(model)
-        add_infer_metadata(inferred)  # or else the quantiser infers shapes again, by way of files
-        kinds = sorted({*QLinearOpsRegistry, *QDQRegistry})
-        options = {"TensorQuantOverrides": _weight_scales(model.graph), "AddQDQPairToWeight": True}
         quantizer = QDQQuantizer(
-            inferred,
+            inferred(model),
             per_channel=True,
             reduce_range=False,
             weight_qType=QuantType.QInt8,
             activation_qType=QuantType.QInt8 if symmetric else QuantType.QUInt8,
-            tensors_range=_ranges(inferred, kinds, batches, method),
+            tensors_range=ranges,
             nodes_to_quantize=[],
-            nodes_to_exclude=list(exclude),
-            op_types_to_quantize=kinds,
-            extra_options={**options, **(SYMMETRIC_OPTIONS if symmetric else {})},
+            nodes_to_exclude=list(apart),
+            op_types_to_quantize=quantized_kinds(),
+            extra_options={
+                "TensorQuantOverrides": _weight_scales(model.graph),
+                "AddQDQPairToWeight": True,
+                **(SYMMETRIC_OPTIONS if symmetric else {}),
+            },
         )
         quantized: onnx.ModelProto = quantizer.quantize_model()
+    _read_float(quantized.graph, apart)
     _fold_weights(quantized.graph)
     _sort(quantized)
     del quantized.metadata_props[:]
     quantized.metadata_props.extend(model.metadata_props)
     return quantized
+
+
+def _with_activations(graph: onnx.GraphProto, exclude: Collection[str]) -> set[str]:
+    """`exclude` and the activations in front of its nodes, which the quantiser would leave to the range of a tensor."""
+    makers = {name: node for node in graph.node for name in node.output}
+    read = {name for node in graph.node if node.name in exclude for name in node.input}
+    return {*exclude, *(makers[name].name for name in read if name in makers and makers[name].op_type in IN_RANGES)}
+
+
+def _read_float(graph: onnx.GraphProto, names: Collection[str]) -> None:
+    """Lets the nodes called `names` read what comes into Q nodes, and drops the pairs of Q and DQ that nobody reads."""
+    if not names:
+        return
+    before = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+    rounded = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "QuantizeLinear"}
+    for node in graph.node:
+        if node.name in names:
+            node.input[:] = [rounded.get(before.get(name, ""), name) for name in node.input]
+    for kind in reversed(LINEAR):  # first what nobody reads, then what only that has read
+        read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+        for node in [node for node in graph.node if node.op_type == kind and node.output[0] not in read]:
+            graph.node.remove(node)
 
 
 def _batches(model: onnx.ModelProto, calibration: Iterable[Array] | None) -> Iterator[Array]:
@@ -160,71 +195,6 @@ def _batches(model: onnx.ModelProto, calibration: Iterable[Array] | None) -> Ite
         yield np.ascontiguousarray(x_BCHW, dtype=np.float32)
     if empty:
         raise SettingsError("calibration", "must have at least one batch of images", came="none came")
-
-
-def _ranges(model: onnx.ModelProto, kinds: Collection[str], batches: Iterable[Array], method: str) -> Any:
-    """The range of each activation that nodes of `kinds` read or write, as the quantiser's TensorsData."""
-    from onnxruntime.quantization.calibrate import CalibrationMethod, HistogramCollector, TensorsData
-
-    ways = dict(zip(CALIBRATION_METHODS, ("MinMax", "Percentile", "Entropy"), strict=True))
-    collector = Extremes() if method == "minmax" else HistogramCollector(method, scenario="same", **HISTOGRAMS[method])
-    exposed = _activations(model.graph, kinds)
-    if not exposed:
-        return TensorsData(CalibrationMethod.MinMax, {})
-    session = _session(model, exposed.values())
-    for batch in batches:
-        values = session.run(list(exposed), {model.graph.input[0].name: batch})
-        for name, value in zip(exposed, values, strict=True):
-            if not np.isfinite(value).all():
-                raise ExportError(f"Tensor {name!r}", "must be finite on all calibration images", came="it is not")
-        collector.collect(dict(zip(exposed, values, strict=True)))
-    return TensorsData(CalibrationMethod[ways[method]], collector.compute_collection_result())
-
-
-class Extremes:
-    """The least and greatest value of each tensor; has the methods of ONNX Runtime's HistogramCollector."""
-
-    def __init__(self) -> None:
-        self._found: dict[str, tuple[Array, Array]] = {}
-
-    def collect(self, values: Mapping[str, Array]) -> None:
-        """Takes in one batch."""
-        for name, value in values.items():
-            low, high = self._found.get(name, (value, value))
-            self._found[name] = np.minimum(low.min(), value.min()), np.maximum(high.max(), value.max())
-
-    def compute_collection_result(self) -> dict[str, tuple[Array, Array]]:
-        """(least, greatest) of each tensor."""
-        return self._found
-
-
-def _activations(graph: onnx.GraphProto, kinds: Collection[str]) -> dict[str, onnx.ValueInfoProto]:
-    """The float tensors that nodes of `kinds` read or write, weights left out."""
-    weights = {tensor.name for tensor in graph.initializer}
-    known = {value.name: value for value in (*graph.value_info, *graph.output, *graph.input)}
-    nodes = (node for node in graph.node if node.op_type in kinds)
-    found = {name: known[name] for node in nodes for name in (*node.input, *node.output) if name in known}
-    floats = onnx.TensorProto.FLOAT
-    return {
-        name: value
-        for name, value in found.items()
-        if name not in weights and value.type.tensor_type.elem_type == floats
-    }
-
-
-def _session(model: onnx.ModelProto, outputs: Iterable[onnx.ValueInfoProto]) -> Any:
-    """The model as it is, with these outputs, on one thread: the same numbers each time."""
-    import onnxruntime
-
-    exposed = onnx.ModelProto()
-    exposed.CopyFrom(model)
-    del exposed.graph.output[:]
-    exposed.graph.output.extend(outputs)
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    return onnxruntime.InferenceSession(exposed.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def _weight_scales(graph: onnx.GraphProto) -> dict[str, list[dict[str, Any]]]:

@@ -27,7 +27,7 @@ from hwnas.latency.transfer import choose_networks
 from hwnas.progress import OnProgress, silent
 from hwnas.spaces import Architecture, SearchSpace
 
-__all__ = ["LEAST_NETWORKS", "adapt_space", "adapted_table"]
+__all__ = ["LEAST_NETWORKS", "adapt_space", "adapted_table", "corrected_table"]
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def adapt_space(
     chosen = _choose(space, basis, networks, seed)
     identity = TableIdentity.of(device, space, batch_size=batch_size, precision=precision)
     with connect(device) as host:
-        check_precision(host, device, precision)
+        check_precision(host.precisions, device, precision)
         work = Profiler(
             device, space, identity, host, host.fingerprint(), path, plan or MeasurementPlan(), seed, on_progress
         )
@@ -156,6 +156,28 @@ def adapted_table(
         ),
         source=f"adapted from {names or 'MACs and parameters'} by {len(architectures)} networks",
     )
+
+
+def corrected_table(
+    table: LatencyTable, space: SearchSpace, networks: Mapping[Architecture, Measurement]
+) -> LatencyTable:
+    """`table` after networks that it foretells badly were measured: its rows are what they deviate from as little as fits.
+
+    The interval is that of these networks, each left out in turn; the proof stays that of the rows as they were measured.
+
+    Args:
+        table: with a row for each operator of `space`.
+        space: whose networks.
+        networks: their latencies, of at least 3.
+
+    Raises:
+        SettingsError: too few networks.
+    """
+    if len(networks) < LEAST_NETWORKS:
+        raise SettingsError("networks", f"must be at least {LEAST_NETWORKS}", came=f"{len(networks)} came")
+    adapted = adapted_table(table, space, [table], networks, again={})
+    source = f"{table.source}, corrected by {len(networks)} networks"
+    return replace(adapted, quality=table.quality, source=source)
 
 
 def _adapt(

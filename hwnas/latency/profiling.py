@@ -83,7 +83,7 @@ def profile_space(
     if known is not None:
         known.check_identity(identity, command=profile_command(identity, space))
     with connect(device) as host:
-        check_precision(host, device, precision)
+        check_precision(host.precisions, device, precision)
         fingerprint = host.fingerprint()
         if known is not None and not accept_stale:
             known.check_fingerprint(fingerprint)
@@ -271,13 +271,13 @@ class Profiler:
         )
 
 
-def check_precision(host: Host, device: Device, precision: str) -> None:
-    """Raises DeviceError where the runtime has no kernels of `precision`."""
-    if precision not in host.precisions:
+def check_precision(precisions: Collection[str], device: Device, precision: str) -> None:
+    """Raises DeviceError where the runtime of `device`, which has kernels of `precisions`, has none of `precision`."""
+    if precision not in precisions:
         raise DeviceError(
             f"Runtime {device.runtimes[0]} on {device.name}",
             f"must run {precision} models at their own speed",
-            came=f"it runs {', '.join(host.precisions)}",
+            came=f"it runs {', '.join(precisions)}",
         )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hwnas.spaces import IntArray, SearchSpace
+from hwnas.spaces import IntArray, MixedPrecision, SearchSpace
 
 __all__ = ["Encoding"]
 
@@ -37,7 +37,13 @@ class Encoding:
 
     @staticmethod
     def of(space: SearchSpace) -> "Encoding":
-        """The encoding of a space: its variables, and the MACs and parameters of its networks."""
+        """The encoding of a space: its variables, and the MACs and parameters of its networks.
+
+        Precision is a group of its own, so that a predictor learns by itself how much of an error follows from it: where
+        that is little, what was found of a network in one precision tells of the others.
+        """
+        if isinstance(space, MixedPrecision):
+            return _in_precisions(Encoding.of(space.networks), space.precisions)
         counts = [space.counts[operator] for operator in space.all_operators()]
         macs = np.array([one.macs for one in counts], dtype=np.float64)
         parameters = np.array([one.parameters for one in counts], dtype=np.float64)
@@ -87,6 +93,21 @@ class Encoding:
         for variable, options in enumerate(self.options):
             found.setdefault(options, []).append(variable)
         return found
+
+
+def _in_precisions(networks: Encoding, precisions: Options) -> Encoding:
+    """The encoding of choices that end with the precision, of which no cost depends."""
+
+    def features(choices_NV: IntArray) -> list[FloatArray]:
+        *groups, _ = networks.groups(choices_NV[:, :-1])
+        return [*groups, np.eye(len(precisions))[choices_NV[:, -1]] / np.sqrt(2)]
+
+    return Encoding(
+        (*networks.options, precisions),
+        lambda choices_NV: np.pad(networks.present(choices_NV[:, :-1]), ((0, 0), (0, 1)), constant_values=True),
+        lambda choices_NV: networks.costs(choices_NV[:, :-1]),
+        features,
+    )
 
 
 def _present(space: SearchSpace, choices_NV: IntArray) -> BoolArray:

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from hwnas.rank_audit import AuditEntry, RankAudit
 from hwnas.ranking import RankAgreement
-from hwnas.reports.figures import empty_figure
+from hwnas.reports.canvas import empty_figure
 from hwnas.reports.quantities import scale_for
 
 __all__ = [

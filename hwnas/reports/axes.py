@@ -4,10 +4,20 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from hwnas.reports.documents import EvaluationRecord, ModelRecord, ObjectiveRecord, Run
+from hwnas.reports.baselines import BaselineRecord
+from hwnas.reports.documents import EvaluationRecord, ObjectiveRecord, Run
 from hwnas.reports.quantities import Scale, objective_title, scale_for
+from hwnas.reports.verifications import ModelRecord
 
-__all__ = ["Axis", "FrontPlane", "front_planes", "model_value", "primary_device", "staircase"]
+__all__ = [
+    "Axis",
+    "FrontPlane",
+    "baseline_value",
+    "front_planes",
+    "model_value",
+    "primary_device",
+    "staircase",
+]
 
 LOG_FROM_RATIO = 10.0  # an axis whose emphasised values span more than this is logarithmic
 CLOUD_SHARE = 0.6  # how far, in spans of the front, the first view reaches beyond it to show the other architectures
@@ -103,8 +113,17 @@ def model_value(model: ModelRecord, objective: ObjectiveRecord, run: Run) -> flo
         found = {"macs": model.macs, "parameters": model.parameters}.get(objective.name)
     if found is not None:
         return found
-    records = (record for record in run.front if record.architecture == model.architecture)
+    records = (record for record in run.front if run.model_of(record.architecture) is model)
     return next((record.values[objective.name] for record in records if objective.name in record.values), None)
+
+
+def baseline_value(baseline: BaselineRecord, objective: ObjectiveRecord) -> float | None:
+    """What a baseline was measured to have of `objective`."""
+    if objective.name == "error":
+        return None if baseline.test_accuracy is None else 1 - baseline.test_accuracy
+    if objective.device is not None:
+        return baseline.latency_on(objective.device).measured_ms
+    return {"macs": baseline.macs, "parameters": baseline.parameters}.get(objective.name)
 
 
 def staircase(
@@ -129,8 +148,9 @@ def _plane(run: Run, x: ObjectiveRecord, y: ObjectiveRecord) -> FrontPlane:
     size = next((objective for objective in sizes if objective is not None and objective not in (x, y)), None)
     front = [point for point in (_point(member, x, y) for member in run.front) if point is not None]
     cloud = [point for point in (_point(record, x, y) for record in run.evaluations) if point is not None]
-    models = [(model_value(model, x, run), model_value(model, y, run)) for model in run.models]
-    front += [(a, b) for a, b in models if a is not None and b is not None]
+    placed = [(model_value(model, x, run), model_value(model, y, run)) for model in run.models]
+    placed += [(baseline_value(one, x), baseline_value(one, y)) for one in run.baselines]
+    front += [(a, b) for a, b in placed if a is not None and b is not None]
     return FrontPlane(
         _axis(x, [point[0] for point in front], [point[0] for point in cloud]),
         _axis(y, [point[1] for point in front], [point[1] for point in cloud]),

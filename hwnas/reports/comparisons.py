@@ -4,20 +4,30 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hwnas.reports.documents import ModelRecord
+from hwnas.reports.verifications import LatencyRecord, ModelRecord
 
 __all__ = ["Comparison", "compare_latencies", "median_error"]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One exported model's latency in ms on one device: predicted, measured, and the measured 95 % interval."""
+    """One exported file's latency in ms on one device.
+
+    Attributes:
+        model: whose file it is.
+        predicted_ms: by the table.
+        measured_ms: end to end.
+        low_ms: lower end of the measured 95 % interval.
+        high_ms: its upper end.
+        predicted_interval_ms: the prediction interval, None where it is not known.
+    """
 
     model: ModelRecord
     predicted_ms: float
     measured_ms: float
     low_ms: float
     high_ms: float
+    predicted_interval_ms: tuple[float, float] | None = None
 
     @property
     def relative_error(self) -> float:
@@ -25,14 +35,19 @@ class Comparison:
         return (self.predicted_ms - self.measured_ms) / self.measured_ms
 
 
-def compare_latencies(models: Sequence[ModelRecord], device: str) -> tuple[Comparison, ...]:
-    """One comparison a model that has both latencies on `device`."""
+def compare_latencies(
+    models: Sequence[ModelRecord], device: str, precision: str | None = None
+) -> tuple[Comparison, ...]:
+    """One comparison a model that has both latencies on `device`: of its file of `precision`, or of its own (None)."""
     found = []
     for model in models:
-        record = model.latency_on(device)
+        file = model.own if precision is None else model.in_precision(precision)
+        record = LatencyRecord() if file is None else file.latency_on(device)
         if record.predicted_ms is not None and record.measured_ms:
             low, high = record.ci95_ms or (record.measured_ms, record.measured_ms)
-            found.append(Comparison(model, record.predicted_ms, record.measured_ms, low, high))
+            found.append(
+                Comparison(model, record.predicted_ms, record.measured_ms, low, high, record.predicted_interval_ms)
+            )
     return tuple(found)
 
 

@@ -1,27 +1,26 @@
-"""What a run folder says, read once into frozen records: the only place of this package that knows the files' keys."""
+"""What a run folder says, read once into frozen records.
 
+This file, and those that it reads the parts by, are the only places of this package that know the files' keys.
+"""
+
+import tomllib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from hwnas.errors import RunError, StoredFileError
+from hwnas.exporters import PRECISIONS
 from hwnas.files import read_json, read_json_lines
 from hwnas.predictors import PredictorQuality
 from hwnas.rank_audit import RankAudit
-from hwnas.reports.fields import Fields
+from hwnas.reports.baselines import BaselineRecord, ComparisonRecord, read_comparison
+from hwnas.reports.fields import ArchitectureRecord, Fields
+from hwnas.reports.refinements import RoundRecord, read_refinement
+from hwnas.reports.stages import StageRecord, read_stages
+from hwnas.reports.verifications import ModelRecord, VerificationRecord, read_verification
 
-__all__ = [
-    "ArchitectureRecord",
-    "EvaluationRecord",
-    "LatencyRecord",
-    "ModelRecord",
-    "ObjectiveRecord",
-    "ProgressRecord",
-    "Run",
-    "VerificationRecord",
-    "load_run",
-]
+__all__ = ["EvaluationRecord", "ObjectiveRecord", "ProgressRecord", "Run", "load_run"]
 
 SCHEMA_VERSION = 1
 LATENCY_PREFIX = "latency_ms@"
@@ -47,14 +46,6 @@ class ObjectiveRecord:
 
 
 @dataclass(frozen=True)
-class ArchitectureRecord:
-    """An architecture as the files name it: the space and one choice a variable."""
-
-    space: str
-    choices: tuple[int, ...]
-
-
-@dataclass(frozen=True)
 class EvaluationRecord:
     """One scored architecture: objective name -> value, or the reason why there is none; seconds it took."""
 
@@ -65,77 +56,23 @@ class EvaluationRecord:
 
 
 @dataclass(frozen=True)
-class LatencyRecord:
-    """One model's latency on one device, in ms: predicted by the table, measured, and the 95 % interval measured."""
-
-    predicted_ms: float | None
-    measured_ms: float | None
-    ci95_ms: tuple[float, float] | None
-
-
-@dataclass(frozen=True)
-class ModelRecord:
-    """One exported and checked model, `number` counting from 1 in the order of the file; latency by device."""
-
-    number: int
-    file: str
-    description: str
-    architecture: ArchitectureRecord
-    validation_error: float | None
-    test_accuracy: float | None
-    onnx_test_accuracy: float | None
-    max_abs_difference: float | None
-    same_class: bool | None
-    on_front: bool | None
-    macs: float | None
-    parameters: float | None
-    size_bytes: float | None
-    latency: Mapping[str, LatencyRecord]
-
-    @property
-    def name(self) -> str:
-        """The file's name without folder and ending: "winner-1"."""
-        return PurePosixPath(self.file).stem or self.file
-
-    @property
-    def accuracy(self) -> float | None:
-        """The test accuracy of the exported file, else of the model before export, as a fraction."""
-        return self.test_accuracy if self.onnx_test_accuracy is None else self.onnx_test_accuracy
-
-    def latency_on(self, device: str) -> LatencyRecord:
-        """The latency on `device`; all None where it was not measured there."""
-        return self.latency.get(device, LatencyRecord(None, None, None))
-
-
-@dataclass(frozen=True)
-class VerificationRecord:
-    """The exported models, how many test images judged them, on which device, in which environment."""
-
-    models: tuple[ModelRecord, ...]
-    device: str
-    test_images: int | None
-    environment: Mapping[str, object]
-
-    @property
-    def devices(self) -> tuple[str, ...]:
-        """Every device with a latency, the one of the verification first."""
-        found = dict.fromkeys([self.device, *(device for model in self.models for device in model.latency)])
-        return tuple(device for device in found if any(device in model.latency for model in self.models))
-
-
-@dataclass(frozen=True)
 class ProgressRecord:
-    """One line of the search log: the hypervolume and size of the front after so many evaluations."""
+    """One line of the search log: the hypervolume and size of the front after so many evaluations and seconds."""
 
     generation: int
     evaluations: int
     hypervolume: float
     front_size: int | None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
 class Run:
-    """A whole run folder. What a run does not have yet is None or empty; `address` is how a command names it."""
+    """A whole run folder. What a run does not have yet is None or empty.
+
+    `address` is how a command names it. `precisions` are those that were searched among, from few bits to many: where there
+    are several, the last choice of an architecture says which one it has.
+    """
 
     name: str
     address: str
@@ -148,6 +85,10 @@ class Run:
     verification: VerificationRecord | None
     audit: RankAudit | None = None
     predictor: PredictorQuality | None = None
+    comparison: ComparisonRecord | None = None
+    refinement: tuple[RoundRecord, ...] = ()
+    stages: tuple[StageRecord, ...] = ()
+    precisions: tuple[str, ...] = ("fp32",)
 
     @property
     def models(self) -> tuple[ModelRecord, ...]:
@@ -155,9 +96,35 @@ class Run:
         return () if self.verification is None else self.verification.models
 
     @property
+    def baselines(self) -> tuple[BaselineRecord, ...]:
+        """The networks that the run was compared with, none before the comparison."""
+        return () if self.comparison is None else self.comparison.baselines
+
+    @property
     def failures(self) -> Counter[str]:
         """How many evaluations failed, by reason."""
         return Counter(evaluation.failure for evaluation in self.evaluations if evaluation.failure is not None)
+
+    @property
+    def validation_images(self) -> int | None:
+        """How many images each architecture was scored on, where the run has recorded it."""
+        return next((one.images for one in reversed(self.stages) if one.images is not None), None)
+
+    def precision_of(self, architecture: ArchitectureRecord) -> str:
+        """The precision that `architecture` has, or the run's only one."""
+        chosen = architecture.choices[-1] if len(self.precisions) > 1 and architecture.choices else 0
+        return self.precisions[chosen] if 0 <= chosen < len(self.precisions) else self.precisions[0]
+
+    def model_of(self, architecture: ArchitectureRecord) -> ModelRecord | None:
+        """The exported model of `architecture`, named with its precision or without; None where it was not exported."""
+        precision, bare = self.precision_of(architecture), architecture.choices[:-1]
+        for model in self.models:
+            choices = model.architecture.choices
+            if choices == architecture.choices or (
+                len(self.precisions) > 1 and choices == bare and model.precision == precision
+            ):
+                return model
+        return None
 
     def objective(self, name: str) -> ObjectiveRecord | None:
         """The objective called `name`, or None where the search had none."""
@@ -183,19 +150,24 @@ def load_run(run_folder: Path) -> Run:
     front = Fields(document, str(front_path))
     audit, predictor = run_folder / "audit.json", run_folder / "predictor.json"
     space, evaluations = _read_evaluations(run_folder / "evaluations.jsonl")
+    settings = _read_settings(run_folder / "run.toml")
     members = tuple(_read_evaluation(fields) for fields in front.objects("evaluations"))
     return Run(
         name=run_folder.resolve().name,
         address=_command_line_address(run_folder),
         space=space or next((member.architecture.space for member in members), ""),
-        settings=_read_settings(run_folder / "run.toml"),
+        settings=settings,
         objectives=tuple(_read_objective(fields) for fields in front.objects("objectives")),
         front=members,
         evaluations=evaluations,
         progress=_read_progress(run_folder / "search_log.jsonl"),
-        verification=_read_verification(run_folder / "verification.json"),
+        verification=read_verification(run_folder / "verification.json"),
         audit=RankAudit.load(audit) if audit.exists() else None,
         predictor=PredictorQuality.load(predictor) if predictor.exists() else None,
+        comparison=read_comparison(run_folder / "comparison.json"),
+        refinement=read_refinement(run_folder / "refinement.json"),
+        stages=read_stages(run_folder / "stages.jsonl"),
+        precisions=_precisions(settings, run_folder / "run.toml"),
     )
 
 
@@ -212,19 +184,26 @@ def _read_settings(path: Path) -> str | None:
         raise StoredFileError(str(path), "must be readable text", came=str(error)) from error
 
 
+def _precisions(settings: str | None, path: Path) -> tuple[str, ...]:
+    try:
+        given = tomllib.loads(settings or "")
+    except tomllib.TOMLDecodeError as error:
+        raise StoredFileError(str(path), "must be TOML", came=str(error)) from error
+    found = given.get("precisions", [given.get("precision", "fp32")])
+    if not isinstance(found, list) or not found or not all(isinstance(one, str) for one in found):
+        raise StoredFileError(f"{path}: precisions", "must list precisions", came=f"it is {found!r:.80}")
+    bits = {name: place for place, name in enumerate(reversed(PRECISIONS))}
+    return tuple(sorted(found, key=lambda name: bits.get(name, len(bits))))
+
+
 def _read_objective(fields: Fields) -> ObjectiveRecord:
     return ObjectiveRecord(fields.text("name"), fields.text("unit", ""), fields.text("direction", "minimize"))
-
-
-def _read_architecture(fields: Fields) -> ArchitectureRecord:
-    architecture = fields.object("architecture")
-    return ArchitectureRecord(architecture.text("space"), architecture.integers("choices"))
 
 
 def _read_evaluation(fields: Fields) -> EvaluationRecord:
     failed = fields.document.get("failure") is not None
     return EvaluationRecord(
-        architecture=_read_architecture(fields),
+        architecture=ArchitectureRecord.read(fields),
         values={} if failed else fields.numbers("values"),
         failure=fields.text("failure") if failed else None,
         seconds=fields.number("seconds"),
@@ -255,53 +234,12 @@ def _read_progress(path: Path) -> tuple[ProgressRecord, ...]:
             continue  # before the first feasible architecture there is no hypervolume, and a header has none either
         size, generation = fields.number("front_size"), fields.number("generation")
         records.append(
-            ProgressRecord(int(generation or 0), int(evaluations), hypervolume, None if size is None else int(size))
+            ProgressRecord(
+                int(generation or 0),
+                int(evaluations),
+                hypervolume,
+                None if size is None else int(size),
+                fields.number("seconds"),
+            )
         )
     return tuple(records)
-
-
-def _read_verification(path: Path) -> VerificationRecord | None:
-    if not path.exists():
-        return None
-    document = read_json(path, kind="verification", schema_version=SCHEMA_VERSION)
-    fields = Fields(document, str(path))
-    device = fields.text("device", "")
-    images = fields.number("test_images")
-    return VerificationRecord(
-        models=tuple(_read_model(n, model, device) for n, model in enumerate(fields.objects("models"), start=1)),
-        device=device,
-        test_images=None if images is None else int(images),
-        environment=fields.object("environment").document,
-    )
-
-
-def _read_model(number: int, fields: Fields, device: str) -> ModelRecord:
-    latency = {}
-    by_device = fields.object("latency")
-    for name in by_device.document:
-        latency[name] = _read_latency(by_device.object(name))
-    own = _read_latency(fields)
-    if device not in latency and own != LatencyRecord(None, None, None):
-        latency[device] = own
-    return ModelRecord(
-        number=number,
-        file=fields.text("file"),
-        description=fields.text("description", ""),
-        architecture=_read_architecture(fields),
-        validation_error=fields.number("validation_error"),
-        test_accuracy=fields.number("test_accuracy"),
-        onnx_test_accuracy=fields.number("onnx_test_accuracy"),
-        max_abs_difference=fields.number("max_abs_difference"),
-        same_class=fields.flag("same_class"),
-        on_front=fields.flag("on_front"),
-        macs=fields.number("macs"),
-        parameters=fields.number("parameters"),
-        size_bytes=fields.number("size_bytes"),
-        latency=latency,
-    )
-
-
-def _read_latency(fields: Fields) -> LatencyRecord:
-    return LatencyRecord(
-        fields.number("predicted_ms"), fields.number("measured_ms"), fields.interval("measured_ci95_ms")
-    )

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from hwnas.errors import StoredFileError
 
-__all__ = ["Fields"]
+__all__ = ["ArchitectureRecord", "Fields"]
 
 
 class Fields:
@@ -94,3 +95,17 @@ class Fields:
     def _wrong(self, key: str, wanted: str, value: Any) -> StoredFileError:
         came = "there is none" if value is None else f"it is {value!r:.80}"
         return StoredFileError(f"{self.where}: {key!r}", f"must be {wanted}", came=came, do="Make the file anew")
+
+
+@dataclass(frozen=True)
+class ArchitectureRecord:
+    """An architecture as the files name it: the space and one choice a variable."""
+
+    space: str
+    choices: tuple[int, ...]
+
+    @staticmethod
+    def read(fields: Fields) -> "ArchitectureRecord":
+        """The object "architecture" of `fields`. Raises StoredFileError."""
+        found = fields.object("architecture")
+        return ArchitectureRecord(found.text("space"), found.integers("choices"))

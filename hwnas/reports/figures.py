@@ -1,59 +1,53 @@
-"""The drawings, one function each: records in, plotly figure out.
+"""The front drawn in one plane: what was evaluated, what the search found, what was exported, what it is compared with."""
 
-Colours and fonts are names of CSS custom properties ("var(--front)"). The page's script looks them up when it draws,
-and again when the reader's colour scheme changes, so that one drawing serves light, dark and print. A trace's
-`meta.role` says what it shows; the page makes its legend from that.
-"""
-
-import html
 import math
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
 
 import plotly.graph_objects as go
 
-from hwnas.reports.axes import Axis, FrontPlane, model_value, staircase
-from hwnas.reports.documents import EvaluationRecord, ModelRecord, ProgressRecord, Run
-from hwnas.reports.quantities import objective_title, scale_for, significant, with_half_width
+from hwnas.reports.axes import Axis, FrontPlane, baseline_value, model_value, staircase
+from hwnas.reports.baselines import BaselineRecord
+from hwnas.reports.candidates import Candidate, candidates_of
+from hwnas.reports.canvas import empty_figure, error_bars
+from hwnas.reports.documents import ObjectiveRecord, Run
+from hwnas.reports.hovers import baseline_hover, candidate_hover, model_hover
+from hwnas.reports.networks import Networks
+from hwnas.reports.quantities import wilson_interval
+from hwnas.reports.verifications import LatencyRecord, ModelRecord
 
-__all__ = ["badges", "empty_figure", "front_figure", "hypervolume_figure", "marker_diameter"]
+__all__ = ["badges", "front_figure", "marker_diameter"]
 
-LARGEST_DIAMETER = 22.0
-SMALLEST_DIAMETER = 5.0
-PLAIN_DIAMETER = 10.0
-BADGE_DIAMETER = 21.0
-MAX_CHOICES_SHOWN = 60
+LARGEST_DIAMETER: Final = 22.0
+SMALLEST_DIAMETER: Final = 6.0
+PLAIN_DIAMETER: Final = 10.0
+FRONT_SYMBOLS: Final = {"fp32": "circle", "int8": "diamond", "fp16": "triangle-up"}
+BADGES: Final = {"fp32": ("square", 19.0), "int8": ("diamond", 24.0), "fp16": ("triangle-up", 27.0)}
+MAX_CHOICES_SHOWN: Final = 60
+
+Measured = TypeVar("Measured", ModelRecord, BaselineRecord)
+Reach = tuple[float, float]
+"""How far an error bar reaches above and below a value."""
 
 
-def front_figure(run: Run, plane: FrontPlane) -> go.Figure:
-    """The front in `plane`: everything evaluated behind, the front as a staircase, the exported models as badges."""
+def front_figure(run: Run, plane: FrontPlane, networks: Networks | None = None) -> go.Figure:
+    """The front in `plane`: everything evaluated behind, the front as a staircase, the exported models as badges.
+
+    Error bars are 95 % intervals: of measured latencies, and of errors as shares of the images that they were seen on
+    (Wilson 1927); those of predicted latencies are the tables' 90 % prediction intervals.
+    """
     figure = empty_figure(plane.x.title, plane.y.title)
     figure.update_xaxes(**_axis_settings(plane.x))
     figure.update_yaxes(**_axis_settings(plane.y))
-    on_front = {member.architecture for member in run.front}
-    cloud = [record for record in run.evaluations if record.architecture not in on_front]
-    _add_cloud(figure, plane, cloud)
-    _add_staircase(figure, plane, run.front)
-    _add_front(figure, plane, run.front)
-    _add_winners(figure, plane, run)
-    return figure
-
-
-def hypervolume_figure(progress: Sequence[ProgressRecord]) -> go.Figure:
-    """The hypervolume of the front against the number of evaluations made."""
-    figure = empty_figure("Evaluations", "Hypervolume")
-    figure.update_xaxes(rangemode="tozero")
-    figure.add_scatter(
-        x=[record.evaluations for record in progress],
-        y=[record.hypervolume for record in progress],
-        mode="lines+markers" if len(progress) < 60 else "lines",
-        line={"color": "var(--front)", "width": 2.5, "shape": "hv"},
-        marker={"color": "var(--front)", "size": 6},
-        hovertext=[_progress_hover(record) for record in progress],
-        hoverinfo="text",
-        name="hypervolume of the front",
-        meta={"role": "progress"},
-    )
+    drawn = [one for one in candidates_of(run) if _lies_in(one, plane)]
+    members = [one for one in drawn if one.number is not None]
+    _add_cloud(figure, plane, [one for one in drawn if one.number is None], networks)
+    _add_intervals(figure, plane, members, run, networks)
+    _add_staircase(figure, plane, members)
+    for precision in dict.fromkeys(one.precision for one in members):
+        _add_front(figure, plane, members, precision, networks, several=len(run.precisions) > 1)
+    _add_baselines(figure, plane, run)
+    _add_winners(figure, plane, run, members)
     return figure
 
 
@@ -64,55 +58,25 @@ def marker_diameter(value: float | None, largest: float) -> float:
     return max(SMALLEST_DIAMETER, LARGEST_DIAMETER * math.sqrt(value / largest))
 
 
-def empty_figure(x_title: str, y_title: str) -> go.Figure:
-    """A figure with the looks of all of them and nothing drawn; the y axis has its title above it."""
-    axis = {
-        "gridcolor": "var(--grid)",
-        "linecolor": "var(--line)",
-        "zeroline": False,
-        "tickcolor": "var(--line)",
-        "tickfont": {"color": "var(--muted)", "size": 12},
-        "automargin": True,
-        "fixedrange": False,
+def badges(models: Sequence[ModelRecord]) -> dict[str, Any]:
+    """The looks of exported models: a shape for each precision with the model's number, which the table repeats."""
+    looks = [BADGES.get(model.precision, BADGES["fp32"]) for model in models]
+    return {
+        "mode": "markers+text",
+        "marker": {
+            "symbol": [symbol for symbol, _ in looks],
+            "color": "var(--winner)",
+            "size": [size for _, size in looks],
+            "opacity": 1,
+            "line": {"color": "var(--surface)", "width": 1.5},
+        },
+        "text": [f"<b>{model.number}</b>" for model in models],
+        "textposition": "middle center",
+        "textfont": {"color": "var(--on-winner)", "size": 11},
+        "hoverinfo": "text",
+        "cliponaxis": False,
+        "meta": {"role": "winner"},
     }
-    above = {
-        "text": html.escape(y_title),
-        "xref": "paper",
-        "yref": "paper",
-        "x": 0,
-        "y": 1,
-        "xanchor": "left",
-        "yanchor": "bottom",
-        "yshift": 8,
-        "showarrow": False,
-        "font": {"color": "var(--ink)", "size": 13},
-    }
-    return go.Figure(
-        layout={
-            "template": "none",
-            "autosize": True,
-            "paper_bgcolor": "rgba(0,0,0,0)",
-            "plot_bgcolor": "rgba(0,0,0,0)",
-            "font": {"family": "var(--font)", "color": "var(--ink)", "size": 13},
-            "margin": {"l": 44, "r": 14, "t": 34, "b": 48},
-            "showlegend": False,
-            "hovermode": "closest",
-            "hoverlabel": {
-                "bgcolor": "var(--surface)",
-                "bordercolor": "var(--line)",
-                "align": "left",
-                "font": {"family": "var(--font)", "color": "var(--ink)", "size": 13},
-            },
-            "xaxis": {
-                **axis,
-                "showline": True,
-                "ticks": "outside",
-                "title": {"text": html.escape(x_title), "standoff": 10, "font": {"color": "var(--ink)", "size": 13}},
-            },
-            "yaxis": axis,
-            "annotations": [above],
-        }
-    )
 
 
 def _axis_settings(axis: Axis) -> dict[str, object]:
@@ -128,29 +92,65 @@ def _axis_settings(axis: Axis) -> dict[str, object]:
     }
 
 
-def _add_cloud(figure: go.Figure, plane: FrontPlane, cloud: Sequence[EvaluationRecord]) -> None:
-    drawn = _drawable(cloud, plane)
-    if not drawn:
+def _add_cloud(figure: go.Figure, plane: FrontPlane, cloud: Sequence[Candidate], networks: Networks | None) -> None:
+    if not cloud:
         return
     figure.add_scatter(
-        x=_column(drawn, plane.x),
-        y=_column(drawn, plane.y),
+        x=_column(cloud, plane.x),
+        y=_column(cloud, plane.y),
         mode="markers",
-        marker={"color": "var(--cloud)", "size": 6, "opacity": 0.55, "line": {"width": 0}},
-        hovertext=[_evaluation_hover("Evaluated", record, plane) for record in drawn],
+        marker={"color": "var(--cloud)", "size": 6, "opacity": 0.5, "line": {"width": 0}},
+        customdata=[one.key for one in cloud],
+        hovertext=[candidate_hover(one, plane, _description(one, networks)) for one in cloud],
         hoverinfo="text",
-        name="other architectures evaluated",
+        name="evaluated, off the front",
         meta={"role": "cloud"},
     )
 
 
-def _add_staircase(figure: go.Figure, plane: FrontPlane, front: Sequence[EvaluationRecord]) -> None:
+def _add_intervals(
+    figure: go.Figure, plane: FrontPlane, members: Sequence[Candidate], run: Run, networks: Networks | None
+) -> None:
+    """The intervals of the search's estimates, as far as the run knows them, behind the front."""
+
+    def reaches(axis: Axis) -> list[Reach] | None:
+        device, images = axis.objective.device, run.validation_images
+        if axis.objective.name == "error" and images:
+            return [
+                _reach(one.record.values["error"], wilson_interval(one.record.values["error"], images), axis)
+                for one in members
+            ]
+        if device is None or networks is None:
+            return None
+        found = [networks.interval_ms(one.record.architecture, device, one.precision) for one in members]
+        return [
+            _reach(one.record.values[axis.objective.name], low_high, axis)
+            for one, low_high in zip(members, found, strict=True)
+        ]
+
+    x, y = reaches(plane.x), reaches(plane.y)
+    if not members or (x is None and y is None):
+        return
+    figure.add_scatter(
+        x=_column(members, plane.x),
+        y=_column(members, plane.y),
+        mode="markers",
+        marker={"color": "var(--whisker)", "size": 1, "opacity": 0},
+        error_x=_bars(x, "var(--whisker)"),
+        error_y=_bars(y, "var(--whisker)"),
+        customdata=[one.key for one in members],
+        hoverinfo="skip",
+        name="intervals of the estimates",
+        meta={"role": "interval"},
+    )
+
+
+def _add_staircase(figure: go.Figure, plane: FrontPlane, members: Sequence[Candidate]) -> None:
     """The border of what the search reached, drawn on to the edges of the view."""
     x, y = plane.x, plane.y
-    drawn = _drawable(front, plane)
-    if not drawn:
+    if not members:
         return
-    points = [(record.values[x.objective.name], record.values[y.objective.name]) for record in drawn]
+    points = [(one.record.values[x.objective.name], one.record.values[y.objective.name]) for one in members]
     steps = staircase(points, maximize_x=x.objective.maximize, maximize_y=y.objective.maximize)
     worst_y = y.view[0] if y.objective.maximize else y.view[1]
     if x.objective.maximize:
@@ -168,132 +168,152 @@ def _add_staircase(figure: go.Figure, plane: FrontPlane, front: Sequence[Evaluat
     )
 
 
-def _add_front(figure: go.Figure, plane: FrontPlane, front: Sequence[EvaluationRecord]) -> None:
-    drawn = _drawable(front, plane)
-    if not drawn:
-        return
+def _add_front(
+    figure: go.Figure,
+    plane: FrontPlane,
+    members: Sequence[Candidate],
+    precision: str,
+    networks: Networks | None,
+    *,
+    several: bool,
+) -> None:
+    """The members of one precision; their area stands for the plane's size objective."""
     diameters: float | list[float] = PLAIN_DIAMETER
+    drawn = [one for one in members if one.precision == precision]
     if plane.size is not None:
-        sizes = [record.values.get(plane.size.name) for record in drawn]
-        largest = max((size for size in sizes if size is not None), default=0.0)
+        name = plane.size.name
+        largest = max((one.record.values.get(name, 0.0) for one in members), default=0.0)
         # drawn from large to small, so that no marker hides another
-        order = sorted(range(len(drawn)), key=lambda index: -(sizes[index] or 0.0))
-        drawn = [drawn[index] for index in order]
-        diameters = [marker_diameter(sizes[index], largest) for index in order]
+        drawn.sort(key=lambda one: -one.record.values.get(name, 0.0))
+        diameters = [marker_diameter(one.record.values.get(name), largest) for one in drawn]
     figure.add_scatter(
         x=_column(drawn, plane.x),
         y=_column(drawn, plane.y),
         mode="markers",
         marker={
+            "symbol": FRONT_SYMBOLS.get(precision, "circle"),
             "color": "var(--front)",
             "size": diameters,
-            "opacity": 0.8,
+            "opacity": 0.85,
             "line": {"color": "var(--surface)", "width": 1.2},
         },
-        hovertext=[_evaluation_hover("On the front", record, plane) for record in drawn],
+        customdata=[one.key for one in drawn],
+        hovertext=[candidate_hover(one, plane, _description(one, networks)) for one in drawn],
         hoverinfo="text",
-        name="the front, as the search estimated it",
-        meta={"role": "front"},
+        name=f"on the front{f', {precision}' if several else ''}, estimated",
+        meta={"role": f"front-{precision}" if precision in FRONT_SYMBOLS else "front-fp32"},
     )
 
 
-def _add_winners(figure: go.Figure, plane: FrontPlane, run: Run) -> None:
-    x, y = plane.x, plane.y
-    rows = [(model, model_value(model, x.objective, run), model_value(model, y.objective, run)) for model in run.models]
-    placed = [(model, a, b) for model, a, b in rows if a is not None and b is not None]
+def _add_baselines(figure: go.Figure, plane: FrontPlane, run: Run) -> None:
+    placed = _placed(run.baselines, plane, baseline_value)
     if not placed:
         return
-    recorded = {record.architecture: record for record in _drawable(run.front, plane)}
-    from_to_x: list[float | None] = []
-    from_to_y: list[float | None] = []
-    for model, a, b in placed:
-        if model.architecture in recorded:
-            values = recorded[model.architecture].values
-            from_to_x += [values[x.objective.name] * x.scale.factor, a * x.scale.factor, None]
-            from_to_y += [values[y.objective.name] * y.scale.factor, b * y.scale.factor, None]
-    if from_to_x:
+    figure.add_scatter(
+        **_measured(placed, plane, run, lambda one: one.test_accuracy, "var(--baseline)"),
+        mode="markers+text",
+        marker={
+            "symbol": "circle",
+            "color": "var(--surface)",
+            "size": 18,
+            "line": {"color": "var(--baseline)", "width": 2},
+        },
+        text=[f"<b>{one.letter}</b>" for one, *_ in placed],
+        textposition="middle center",
+        textfont={"color": "var(--baseline)", "size": 11},
+        customdata=[f"baseline-{one.letter}" for one, *_ in placed],
+        hovertext=[baseline_hover(one, {plane.x: x, plane.y: y}) for one, x, y in placed],
+        hoverinfo="text",
+        cliponaxis=False,
+        name="known network, measured",
+        meta={"role": "baseline"},
+    )
+
+
+def _add_winners(figure: go.Figure, plane: FrontPlane, run: Run, members: Sequence[Candidate]) -> None:
+    placed = _placed(run.models, plane, lambda model, objective: model_value(model, objective, run))
+    if not placed:
+        return
+    found = {one.model.number: one for one in members if one.model is not None}
+    shifts: list[tuple[float | None, float | None]] = []
+    for model, x, y in placed:
+        if model.number in found:
+            (from_x,), (from_y,) = _column([found[model.number]], plane.x), _column([found[model.number]], plane.y)
+            shifts += [(from_x, from_y), (x * plane.x.scale.factor, y * plane.y.scale.factor), (None, None)]
+    if shifts:
         figure.add_scatter(
-            x=from_to_x,
-            y=from_to_y,
+            x=[x for x, _ in shifts],
+            y=[y for _, y in shifts],
             mode="lines",
             line={"color": "var(--winner)", "width": 1.5, "dash": "dot"},
             hoverinfo="skip",
             name="from estimate to export",
             meta={"role": "shift"},
         )
+    keys = {number: one.key for number, one in found.items()}
     figure.add_scatter(
-        x=[a * x.scale.factor for _, a, _ in placed],
-        y=[b * y.scale.factor for _, _, b in placed],
-        hovertext=[_winner_hover(model, {x: a, y: b}) for model, a, b in placed],
-        name="exported model, measured",
+        **_measured(placed, plane, run, lambda model: model.accuracy, "var(--winner)"),
         **badges([model for model, *_ in placed]),
+        customdata=[keys.get(model.number, f"model-{model.number}") for model, *_ in placed],
+        hovertext=[model_hover(model, {plane.x: x, plane.y: y}) for model, x, y in placed],
+        name="exported model, measured",
     )
 
 
-def badges(models: Sequence[ModelRecord]) -> dict[str, object]:
-    """The looks of exported models: a square with the model's number, which the table of models repeats."""
+def _placed(
+    records: Sequence[Measured], plane: FrontPlane, value: Callable[[Measured, ObjectiveRecord], float | None]
+) -> list[tuple[Measured, float, float]]:
+    """Those of `records` that have a value on both axes, with the values."""
+    rows = [(one, value(one, plane.x.objective), value(one, plane.y.objective)) for one in records]
+    return [(one, x, y) for one, x, y in rows if x is not None and y is not None]
+
+
+def _measured(
+    placed: Sequence[tuple[Measured, float, float]],
+    plane: FrontPlane,
+    run: Run,
+    accuracy: Callable[[Measured], float | None],
+    colour: str,
+) -> dict[str, Any]:
+    """Where measured networks lie, with the intervals of what was measured."""
+    images = run.verification.test_images if run.verification is not None else None
+
+    def reach(one: Measured, value: float, axis: Axis) -> Reach:
+        if axis.objective.name == "error" and images and accuracy(one) is not None:
+            return _reach(value, wilson_interval(value, images), axis)
+        latency = one.latency_on(axis.objective.device) if axis.objective.device is not None else LatencyRecord()
+        return _reach(value, latency.ci95_ms if latency.measured_ms is not None else None, axis)
+
     return {
-        "mode": "markers+text",
-        "marker": {
-            "symbol": "square",
-            "color": "var(--winner)",
-            "size": BADGE_DIAMETER,
-            "opacity": 1,
-            "line": {"color": "var(--surface)", "width": 1.5},
-        },
-        "text": [f"<b>{model.number}</b>" for model in models],
-        "textposition": "middle center",
-        "textfont": {"color": "var(--on-winner)", "size": 12},
-        "customdata": [f"model-{model.number}" for model in models],
-        "hoverinfo": "text",
-        "cliponaxis": False,
-        "meta": {"role": "winner"},
+        "x": [x * plane.x.scale.factor for _, x, _ in placed],
+        "y": [y * plane.y.scale.factor for _, _, y in placed],
+        "error_x": _bars([reach(one, x, plane.x) for one, x, _ in placed], colour),
+        "error_y": _bars([reach(one, y, plane.y) for one, _, y in placed], colour),
     }
 
 
-def _drawable(records: Sequence[EvaluationRecord], plane: FrontPlane) -> list[EvaluationRecord]:
-    names = (plane.x.objective.name, plane.y.objective.name)
-    return [record for record in records if all(name in record.values for name in names)]
+def _reach(value: float, interval: tuple[float, float] | None, axis: Axis) -> Reach:
+    low, high = interval or (value, value)
+    return max(high - value, 0.0) * axis.scale.factor, max(value - low, 0.0) * axis.scale.factor
 
 
-def _column(records: Sequence[EvaluationRecord], axis: Axis) -> list[float]:
-    return [record.values[axis.objective.name] * axis.scale.factor for record in records]
+def _bars(reaches: Sequence[Reach] | None, colour: str) -> dict[str, Any] | None:
+    if reaches is None or not any(above or below for above, below in reaches):
+        return None
+    return error_bars([above for above, _ in reaches], [below for _, below in reaches], colour, width=0)
 
 
-def _evaluation_hover(heading: str, record: EvaluationRecord, plane: FrontPlane) -> str:
-    lines = [f"<b>{heading}</b>"]
-    shown = [plane.x.objective, plane.y.objective] + ([] if plane.size is None else [plane.size])
-    for objective in shown:
-        if objective.name in record.values:
-            value = record.values[objective.name]
-            written = scale_for(objective.unit, [value]).write(value)
-            lines.append(html.escape(f"{objective_title(objective)}: {written}"))
-    choices = record.architecture.choices
+def _lies_in(candidate: Candidate, plane: FrontPlane) -> bool:
+    return all(axis.objective.name in candidate.record.values for axis in (plane.x, plane.y))
+
+
+def _column(candidates: Sequence[Candidate], axis: Axis) -> list[float]:
+    return [one.record.values[axis.objective.name] * axis.scale.factor for one in candidates]
+
+
+def _description(candidate: Candidate, networks: Networks | None) -> str:
+    if networks is not None:
+        return networks.describe(candidate.record.architecture)
+    choices = candidate.record.architecture.choices
     more = " …" if len(choices) > MAX_CHOICES_SHOWN else ""
-    lines += _wrapped("choices " + " ".join(str(choice) for choice in choices[:MAX_CHOICES_SHOWN]) + more)
-    return "<br>".join(lines)
-
-
-def _winner_hover(model: ModelRecord, values: Mapping[Axis, float]) -> str:
-    lines = [f"<b>{model.number} · {html.escape(model.name)}</b>"]
-    for axis, value in values.items():
-        written = axis.scale.write(value)
-        latency = model.latency_on(axis.objective.device) if axis.objective.device is not None else None
-        if latency is not None and latency.ci95_ms is not None:
-            written = f"{with_half_width(value, *latency.ci95_ms, decimals=axis.scale.decimals)} ms"
-        lines.append(html.escape(f"{objective_title(axis.objective)}: {written}"))
-    if model.macs is not None:
-        lines.append(f"MACs: {scale_for('MACs', [model.macs]).write(model.macs)}")
-    return "<br>".join(lines + _wrapped(model.description))
-
-
-def _progress_hover(record: ProgressRecord) -> str:
-    size = "" if record.front_size is None else f"<br>{record.front_size} on the front"
-    return (
-        f"<b>Generation {record.generation}</b><br>{record.evaluations} evaluations"
-        f"<br>Hypervolume {significant(record.hypervolume, 4)}{size}"
-    )
-
-
-def _wrapped(text: str) -> list[str]:
-    return [html.escape(line) for line in textwrap.wrap(text, 46)]
+    return "choices " + " ".join(str(choice) for choice in choices[:MAX_CHOICES_SHOWN]) + more

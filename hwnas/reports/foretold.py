@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from hwnas.predictors import HeldOut, PredictorQuality
 from hwnas.reports.audits import ranking_words
-from hwnas.reports.figures import empty_figure
+from hwnas.reports.canvas import empty_figure
 
 __all__ = ["accuracy_figure", "accuracy_label", "accuracy_sentence"]
 

@@ -6,13 +6,14 @@ Up is measured, right is predicted, so that what lies above the diagonal is slow
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import plotly.graph_objects as go
 
 from hwnas.latency import LatencyTable, MeasuredNetwork, calibrated_networks
+from hwnas.reports.canvas import empty_figure, error_bars
 from hwnas.reports.comparisons import Comparison
-from hwnas.reports.figures import badges, empty_figure
+from hwnas.reports.figures import badges
 from hwnas.reports.quantities import signed_percent, significant, with_half_width
 
 __all__ = [
@@ -148,7 +149,7 @@ def _add_networks(figure: go.Figure, some: NetworkPoints) -> None:
         y=some.measured_ms,
         mode="markers",
         marker={"symbol": SYMBOLS[some.role], "color": colour, "size": 7, "line": {"color": colour, "width": 1.5}},
-        error_x=None if some.half_widths_ms is None else _bars(some.half_widths_ms, some.half_widths_ms, colour),
+        error_x=None if some.half_widths_ms is None else error_bars(some.half_widths_ms, some.half_widths_ms, colour),
         hovertext=[_network_hover(one) for one in some.networks],
         hoverinfo="text",
         name=some.name,
@@ -161,8 +162,8 @@ def _add_models(figure: go.Figure, comparisons: Sequence[Comparison], table: Lat
     figure.add_scatter(
         x=[item.predicted_ms for item in comparisons],
         y=[item.measured_ms for item in comparisons],
-        error_x=None if halves is None else _bars(halves, halves, "var(--winner)"),
-        error_y=_bars(*model_errors(comparisons), "var(--winner)"),
+        error_x=None if halves is None else error_bars(halves, halves, "var(--winner)"),
+        error_y=error_bars(*model_errors(comparisons), "var(--winner)"),
         hovertext=[_comparison_hover(item) for item in comparisons],
         name=MODEL_NAME,
         **_labelled_dots(comparisons),
@@ -176,13 +177,15 @@ def model_errors(comparisons: Sequence[Comparison]) -> tuple[list[float], list[f
 
 
 def model_half_widths(comparisons: Sequence[Comparison], table: LatencyTable | None) -> list[float] | None:
-    """Half the prediction interval of each model in ms."""
+    """Half the prediction interval of each model in ms, as it was verified, else as the table knows it."""
     half = None if table is None else table.calibration.half_width(LEVEL)
-    return None if half is None else [half * item.predicted_ms for item in comparisons]
-
-
-def _bars(above: Sequence[float], below: Sequence[float], colour: str) -> dict[str, Any]:
-    return {"type": "data", "array": above, "arrayminus": below, "color": colour, "thickness": 1.5, "width": 4}
+    if half is None and not all(item.predicted_interval_ms for item in comparisons):
+        return None
+    found = []
+    for item in comparisons:
+        low, high = item.predicted_interval_ms or (0.0, 2 * (half or 0.0) * item.predicted_ms)
+        found.append((high - low) / 2)
+    return found
 
 
 def _labelled_dots(comparisons: Sequence[Comparison]) -> dict[str, object]:
@@ -192,6 +195,7 @@ def _labelled_dots(comparisons: Sequence[Comparison]) -> dict[str, object]:
         "marker": {"color": "var(--winner)", "size": 9, "line": {"color": "var(--surface)", "width": 1}},
         "textposition": ["bottom right" if item.relative_error > 0 else "top left" for item in comparisons],
         "textfont": {"color": "var(--winner)", "size": 13},
+        "customdata": [f"model-{item.model.number}" for item in comparisons],
         "meta": {"role": "point"},
     }
 

@@ -8,6 +8,7 @@ from hwnas.reports.documents import ObjectiveRecord
 
 __all__ = [
     "Scale",
+    "duration",
     "objective_title",
     "scale_for",
     "signed_percent",
@@ -73,6 +74,23 @@ def significant(value: float, digits: int = 3) -> str:
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     return f"{value:.{_decimals(value, digits)}f}"
+
+
+def duration(seconds: float) -> str:
+    """A time for people: "0.42 s", "38 s", "3 min 12 s", "2 h 05 min".
+
+    Example:
+        >>> duration(192.3)
+        '3\\xa0min\\xa012\\xa0s'
+    """
+    gap = "\N{NO-BREAK SPACE}"
+    if seconds < 59.5:
+        return f"{significant(seconds, 2)}{gap}s"
+    minutes, left = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}{gap}min{gap}{left:02d}{gap}s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours}{gap}h{gap}{minutes:02d}{gap}min"
 
 
 def signed_percent(fraction: float) -> str:

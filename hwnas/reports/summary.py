@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from hwnas.reports.axes import primary_device
 from hwnas.reports.comparisons import compare_latencies, median_error
-from hwnas.reports.documents import EvaluationRecord, ModelRecord, ObjectiveRecord, Run
+from hwnas.reports.documents import EvaluationRecord, ObjectiveRecord, Run
 from hwnas.reports.quantities import Scale, objective_title, scale_for, significant, wilson_interval
+from hwnas.reports.verifications import ModelRecord
 
 __all__ = ["Tile", "summary_headline", "summary_lead", "summary_tiles"]
 

@@ -2,18 +2,22 @@
 
 import html
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 from urllib.parse import quote
 
-from hwnas.reports.documents import EvaluationRecord, LatencyRecord, ModelRecord, ObjectiveRecord, Run
+from hwnas.reports.baselines import BaselineRecord
+from hwnas.reports.candidates import Candidate, candidates_of
+from hwnas.reports.documents import ObjectiveRecord, Run
 from hwnas.reports.quantities import Scale, objective_title, scale_for, significant, wilson_interval, with_half_width
+from hwnas.reports.verifications import FileRecord, LatencyRecord, ModelRecord
 
-__all__ = ["front_table", "model_table", "relative_link"]
+__all__ = ["baseline_table", "front_table", "model_table", "relative_link"]
 
 Row = TypeVar("Row")
-NOTHING = "–"
+FileRow = tuple[ModelRecord, FileRecord]
+NOTHING: Final = "–"
 
 
 @dataclass(frozen=True)
@@ -35,31 +39,60 @@ class Column(Generic[Row]):
 
 
 def model_table(run: Run) -> str:
-    """The exported models, one a row, with links to their files."""
-    models = run.models
+    """The exported files, one a row, those of a model together, with links to them."""
+    rows = [(model, file) for model in run.models for file in model.plain_files or model.files]
     images = run.verification.test_images if run.verification is not None else None
     devices = run.verification.devices if run.verification is not None else ()
-    columns: list[Column[ModelRecord]] = [
-        Column("Model", _model_cell, numeric=False),
-        Column("Test accuracy (%)", lambda model: _accuracy_cell(model, images)),
-    ]
+    several = len({file.precision for _, file in rows}) > 1
+    columns: list[Column[FileRow]] = [Column("Model", _model_cell, numeric=False)]
+    columns += [Column("Precision", _precision_cell, numeric=False)] if several else []
+    columns.append(Column("Test accuracy (%)", lambda row: _accuracy_cell(row, images)))
     for device in devices:
-        columns += _latency_columns(models, device, f" on {device}" if len(devices) > 1 else "")
+        columns += _latency_columns(rows, device, f" on {device}" if len(devices) > 1 else "")
     columns += [
-        _counted("MACs", "MACs", models, lambda model: model.macs),
-        _counted("Parameters", "parameters", models, lambda model: model.parameters),
-        _counted("File", "bytes", models, lambda model: model.size_bytes),
+        _counted("MACs", "MACs", rows, lambda row: row[0].macs),
+        _counted("Parameters", "parameters", rows, lambda row: row[0].parameters),
+        _counted("File", "bytes", rows, lambda row: row[1].size_bytes),
+    ]
+    if any(file.peak_memory_bytes is not None for _, file in rows):
+        columns.append(_counted("Peak memory", "bytes", rows, lambda row: row[1].peak_memory_bytes))
+    columns += [
+        Column("Same class as torch (%)", _agreement_cell),
         Column("Largest difference", _difference_cell),
         Column("Architecture", _description_cell, numeric=False),
     ]
-    return _table("models", "The exported models", columns, models, [f"model-{model.number}" for model in models])
+    ids = [f"model-{model.number}" if file is model.own else "" for model, file in rows]
+    return _table("models", "The exported files", columns, rows, ids)
+
+
+def baseline_table(run: Run) -> str:
+    """The networks that the run was compared with, one a row."""
+    rows = run.baselines
+    columns: list[Column[BaselineRecord]] = [
+        Column("Network", _baseline_cell, numeric=False),
+        Column("Test accuracy (%)", lambda one: _percent_cell(one.test_accuracy)),
+    ]
+    devices = list(dict.fromkeys(device for one in rows for device in one.latency))
+    for device in devices:
+        found = [one.latency_on(device).measured_ms for one in rows]
+        columns.append(_measured_column(f"Measured on {device} (ms)", found, device))
+    columns += [
+        _counted("MACs", "MACs", rows, lambda one: one.macs),
+        _counted("Parameters", "parameters", rows, lambda one: one.parameters),
+        _counted("File", "bytes", rows, lambda one: one.size_bytes),
+    ]
+    return _table("baselines", "Known networks", columns, rows, [f"baseline-{one.letter}" for one in rows])
 
 
 def front_table(run: Run) -> str:
     """The architectures on the front with the search's values, one a row."""
-    columns: list[Column[EvaluationRecord]] = [_scored(objective, run.front) for objective in run.objectives]
+    rows = [one for one in candidates_of(run) if one.number is not None]
+    columns: list[Column[Candidate]] = [Column("Member", _member_cell, numeric=False)]
+    columns += [_scored(objective, rows) for objective in run.objectives]
+    if len(run.precisions) > 1:
+        columns.append(Column("Precision", lambda one: Cell(html.escape(one.precision), one.precision), numeric=False))
     columns.append(Column("Choices", _choices_cell, numeric=False))
-    return _table("front", "The architectures on the front", columns, run.front, [])
+    return _table("front", "The architectures on the front", columns, rows, [])
 
 
 def relative_link(file: str) -> str | None:
@@ -79,7 +112,8 @@ def _table(key: str, caption: str, columns: Sequence[Column[Row]], rows: Sequenc
     body = []
     for index, row in enumerate(rows):
         cells = "".join(_cell(column, column.fill(row), header=number == 0) for number, column in enumerate(columns))
-        body.append(f'<tr id="{ids[index]}" tabindex="-1">{cells}</tr>' if ids else f"<tr>{cells}</tr>")
+        named = f' id="{html.escape(ids[index])}" tabindex="-1"' if ids and ids[index] else ""
+        body.append(f"<tr{named}>{cells}</tr>")
     return (
         f'<div class="table-scroll" role="region" tabindex="0" aria-labelledby="caption-{key}">'
         f'<table class="sortable"><caption id="caption-{key}">{html.escape(caption)}</caption>'
@@ -102,40 +136,79 @@ def _bare(value: float | None, scale: Scale) -> Cell:
     return Cell(NOTHING, None) if value is None else Cell(scale.write_bare(value), value)
 
 
-def _model_cell(model: ModelRecord) -> Cell:
+def _model_cell(row: FileRow) -> Cell:
+    model, file = row
     badge = f'<span class="badge" aria-hidden="true">{model.number}</span>'
-    link = relative_link(model.file)
+    link = relative_link(file.file)
     name = html.escape(model.name)
     shown = name if link is None else f'<a href="{html.escape(link)}">{name}</a>'
-    off = ' <span class="tag">off the front</span>' if model.on_front is False else ""
-    return Cell(f"{badge}{shown}{off}", float(model.number), title=model.file)
+    off = ' <span class="tag">off the front</span>' if model.on_front is False and file is model.own else ""
+    return Cell(f"{badge}{shown}{off}", float(model.number), title=file.file)
 
 
-def _accuracy_cell(model: ModelRecord, images: int | None) -> Cell:
-    if model.accuracy is None:
+def _precision_cell(row: FileRow) -> Cell:
+    model, file = row
+    format_ = PurePosixPath(file.file).suffix.removeprefix(".")
+    tags = ([] if format_ in ("", "onnx") else [format_]) + (["chosen"] if file is model.own else [])
+    shown = "".join(f' <span class="tag">{html.escape(tag)}</span>' for tag in tags)
+    return Cell(f"{html.escape(file.precision)}{shown}", file.precision)
+
+
+def _baseline_cell(one: BaselineRecord) -> Cell:
+    badge = f'<span class="badge letter" aria-hidden="true">{one.letter}</span>'
+    link = relative_link(one.file)
+    name = html.escape(one.name)
+    return Cell(badge + (name if link is None else f'<a href="{html.escape(link)}">{name}</a>'), one.letter, one.file)
+
+
+def _member_cell(one: Candidate) -> Cell:
+    badge = "" if one.model is None else f' <span class="tag">{html.escape(one.model.name)}</span>'
+    return Cell(f"{one.name}{badge}", float(one.number or 0))
+
+
+def _percent_cell(fraction: float | None) -> Cell:
+    return Cell(NOTHING, None) if fraction is None else Cell(f"{100 * fraction:.1f}", fraction)
+
+
+def _accuracy_cell(row: FileRow, images: int | None) -> Cell:
+    model, file = row
+    if file.test_accuracy is None:
         return Cell(NOTHING, None)
-    facts = ["exported file" if model.onnx_test_accuracy is not None else "before export"]
+    facts = []
     if images:
-        low, high = wilson_interval(model.accuracy, images)
+        low, high = wilson_interval(file.test_accuracy, images)
         facts.append(f"{images} test images, 95% interval {100 * low:.1f} to {100 * high:.1f}%")
-    if model.onnx_test_accuracy is not None and model.test_accuracy is not None:
-        facts.append(f"before export {100 * model.test_accuracy:.2f}%")
-    if model.validation_error is not None:
+    if model.validation_error is not None and file is model.own:
         facts.append(f"estimated by the search {100 * (1 - model.validation_error):.2f}%")
-    return Cell(f"{100 * model.accuracy:.1f}", model.accuracy, "; ".join(facts))
+    return Cell(f"{100 * file.test_accuracy:.1f}", file.test_accuracy, "; ".join(facts))
 
 
-def _latency_columns(models: Sequence[ModelRecord], device: str, place: str) -> list[Column[ModelRecord]]:
-    records = [model.latency_on(device) for model in models]
+def _latency_columns(rows: Sequence[FileRow], device: str, place: str) -> list[Column[FileRow]]:
+    records = [file.latency_on(device) for _, file in rows]
     found = [value for record in records for value in (record.predicted_ms, record.measured_ms) if value is not None]
     scale = scale_for("ms", found)
     return [
-        Column(f"Predicted{place} (ms)", lambda model: _bare(model.latency_on(device).predicted_ms, scale)),
-        Column(f"Measured{place} (ms)", lambda model: _measured_cell(model.latency_on(device), scale)),
+        Column(f"Predicted{place} (ms)", lambda row: _predicted_cell(row[1].latency_on(device), scale)),
+        Column(f"Measured{place} (ms)", lambda row: _measured_cell(row[1].latency_on(device), scale)),
     ]
 
 
+def _measured_column(heading: str, found: Sequence[float | None], device: str) -> Column[BaselineRecord]:
+    scale = scale_for("ms", [value for value in found if value is not None])
+    return Column(heading, lambda one: _measured_cell(one.latency_on(device), scale))
+
+
+def _predicted_cell(record: LatencyRecord, scale: Scale) -> Cell:
+    cell = _bare(record.predicted_ms, scale)
+    if record.predicted_interval_ms is None:
+        return cell
+    low, high = record.predicted_interval_ms
+    return replace(cell, title=f"prediction interval {significant(low, 4)} to {significant(high, 4)} ms")
+
+
 def _measured_cell(record: LatencyRecord, scale: Scale) -> Cell:
+    if record.measured_ms is None and record.not_measured is not None:
+        return Cell('<span class="missing">not measured</span>', None, record.not_measured)
     if record.measured_ms is None or record.ci95_ms is None:
         return _bare(record.measured_ms, scale)
     low, high = record.ci95_ms
@@ -144,37 +217,42 @@ def _measured_cell(record: LatencyRecord, scale: Scale) -> Cell:
     return Cell(shown, record.measured_ms, title)
 
 
-def _difference_cell(model: ModelRecord) -> Cell:
-    if model.max_abs_difference is None:
+def _agreement_cell(row: FileRow) -> Cell:
+    same = row[1].same_class
+    if same is None:
         return Cell(NOTHING, None)
-    mark = ' <span class="warning">other classes</span>' if model.same_class is False else ""
-    title = "of any output from the PyTorch model's"
-    return Cell(f"{model.max_abs_difference:.1e}{mark}", model.max_abs_difference, title)
+    return Cell(f"{100 * same:.1f}", same, "share of test images on which it gives the PyTorch model's class")
 
 
-def _description_cell(model: ModelRecord) -> Cell:
+def _difference_cell(row: FileRow) -> Cell:
+    difference = row[1].max_abs_difference
+    if difference is None:
+        return Cell(NOTHING, None)
+    return Cell(f"{difference:.1e}", difference, "of any output from the PyTorch model's")
+
+
+def _description_cell(row: FileRow) -> Cell:
+    model = row[0]
     choices = " ".join(str(choice) for choice in model.architecture.choices)
     shown = model.description or choices
-    return Cell(html.escape(shown), shown, f"choices {choices}")
+    return Cell(f'<span class="one-line">{html.escape(shown)}</span>', shown, f"{shown}; choices {choices}")
 
 
-def _choices_cell(record: EvaluationRecord) -> Cell:
-    choices = " ".join(str(choice) for choice in record.architecture.choices)
+def _choices_cell(one: Candidate) -> Cell:
+    choices = " ".join(str(choice) for choice in one.record.architecture.choices)
     return Cell(f"<code>{html.escape(choices)}</code>", choices)
 
 
-def _counted(
-    title: str, unit: str, models: Sequence[ModelRecord], value: Callable[[ModelRecord], float | None]
-) -> Column[ModelRecord]:
-    scale = scale_for(unit, [found for found in map(value, models) if found is not None])
-    return Column(_with_unit(title, scale), lambda model: _bare(value(model), scale))
+def _counted(title: str, unit: str, rows: Sequence[Row], value: Callable[[Row], float | None]) -> Column[Row]:
+    scale = scale_for(unit, [found for found in map(value, rows) if found is not None])
+    return Column(_with_unit(title, scale), lambda row: _bare(value(row), scale))
 
 
-def _scored(objective: ObjectiveRecord, front: Sequence[EvaluationRecord]) -> Column[EvaluationRecord]:
+def _scored(objective: ObjectiveRecord, front: Sequence[Candidate]) -> Column[Candidate]:
     name = objective.name
-    scale = scale_for(objective.unit, [record.values[name] for record in front if name in record.values])
+    scale = scale_for(objective.unit, [one.record.values[name] for one in front if name in one.record.values])
     heading = _with_unit(objective_title(objective), scale)
-    return Column(heading, lambda record: _bare(record.values.get(name), scale))
+    return Column(heading, lambda one: _bare(one.record.values.get(name), scale))
 
 
 def _with_unit(title: str, scale: Scale) -> str:

@@ -10,6 +10,7 @@ from hwnas.spaces.architecture import Architecture, Operator, Variable
 from hwnas.spaces.chain import Chain, ChainSpace, ChainSuperNet, Slot
 from hwnas.spaces.convnet import ConvNet
 from hwnas.spaces.fbnet import FBNet
+from hwnas.spaces.mixed_precision import MixedPrecision
 from hwnas.spaces.mobilenetv3 import MobileNetV3
 from hwnas.spaces.nas_bench_201 import NASBench201
 from hwnas.spaces.nas_bench_macro import NASBenchMacro
@@ -26,6 +27,7 @@ __all__ = [
     "ConvNet",
     "FBNet",
     "IntArray",
+    "MixedPrecision",
     "MobileNetV3",
     "NASBench201",
     "NASBenchMacro",

@@ -11,7 +11,7 @@ from hwnas.plugins import check_options, find_member
 from hwnas.spaces import SearchSpace
 from hwnas.strategies.bananas import BANANAS
 from hwnas.strategies.generation_log import GenerationLog
-from hwnas.strategies.journal import EVALUATIONS_SCHEMA
+from hwnas.strategies.journal import EVALUATIONS_SCHEMA, TOLD_FIRST, rescore
 from hwnas.strategies.lemonade import LEMONADE
 from hwnas.strategies.local_search import LocalSearch
 from hwnas.strategies.loop import SearchLoop
@@ -33,6 +33,7 @@ __all__ = [
     "NSGA3",
     "REINFORCE",
     "STRATEGIES",
+    "TOLD_FIRST",
     "GenerationLog",
     "LocalSearch",
     "RandomSearch",
@@ -42,6 +43,7 @@ __all__ = [
     "SurrogateNSGA2",
     "find_strategy",
     "make_strategy",
+    "rescore",
 ]
 
 STRATEGIES: Final[dict[str, type[SearchStrategy]]] = {

@@ -1,19 +1,23 @@
 """The journal of a search: every evaluation, kept as it comes, from which a stopped search goes on."""
 
+import json
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from hwnas.errors import RunError
-from hwnas.files import JsonLines, first_difference
+from hwnas.files import JsonLines, first_difference, write_text
 from hwnas.front import Candidate, Evaluation
-from hwnas.objectives import Objective
+from hwnas.objectives import Objective, choices_of, score_choices
 from hwnas.spaces import Architecture, SearchSpace
 
-__all__ = ["EVALUATIONS_SCHEMA", "Journal", "to_json"]
+__all__ = ["EVALUATIONS_SCHEMA", "TOLD_FIRST", "Journal", "rescore", "to_json"]
 
 EVALUATIONS_SCHEMA: Final = 1
+TOLD_FIRST: Final = "told_first"
+"""In the first line: how many evaluations a strategy is told before it is asked anything."""
 SYNC_S: Final = 1.0
 """What a power cut may cost; a killed process loses nothing."""
 
@@ -122,6 +126,36 @@ class Journal:
         architecture = self._space.from_json(line["architecture"])
         candidate = Candidate(architecture, None if parent is None else self._space.architecture(parent))
         return Evaluation(candidate, values if failure is None else {}, float(seconds), failure)
+
+
+def rescore(
+    lines: JsonLines, *, identity: Mapping[str, Any], space: SearchSpace, objectives: Sequence[Objective]
+) -> None:
+    """Gives the evaluations of a journal the values that cheap objectives have by now, and a new identity.
+
+    What was expensive to find stays. The first line then says how many evaluations there were: a search that goes on is
+    told these first. It is written whole or not at all.
+
+    Args:
+        lines: the journal's file.
+        identity: what it is of from now on.
+        space: of the architectures.
+        objectives: of which the cheap ones are scored anew.
+
+    Raises:
+        RunError, ArchitectureError, StoredFileError: as `Journal.read`.
+    """
+    header = {key: value for key, value in lines.read()[0].items() if key != "schema_version"}
+    journal = Journal(lines, identity=header, space=space, objectives=objectives)
+    journal.read()
+    known = journal.evaluations
+    scores = score_choices(space, objectives, choices_of([one.architecture for one in known])) if known else {}
+    rescored = []
+    for row, one in enumerate(known):
+        cheap = {name: float(values[row]) for name, values in scores.items()} if one.failure is None else {}
+        rescored.append(to_json(replace(one, values={**one.values, **cheap})))
+    first = {"schema_version": EVALUATIONS_SCHEMA, **identity, TOLD_FIRST: len(known)}
+    write_text(lines.path, "".join(json.dumps(line, allow_nan=False) + "\n" for line in [first, *rescored]))
 
 
 def to_json(evaluation: Evaluation) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from hwnas.objectives import Objective, choices_of, score_choices
 from hwnas.progress import OnProgress, silent
 from hwnas.spaces import Architecture, SearchSpace
 from hwnas.strategies.generation_log import GenerationLog, HypervolumeLog
-from hwnas.strategies.journal import Journal
+from hwnas.strategies.journal import TOLD_FIRST, Journal
 from hwnas.strategies.search_state import SearchState, told_line
 from hwnas.strategies.search_strategy import SearchStrategy
 from hwnas.workers import OneProcess, Workers, missing_value
@@ -182,6 +182,17 @@ class SearchLoop:
                 self._take_up(state)
         except StoredFileError as error:
             logger.info("Telling the strategy all evaluations anew: %s", error)
+        if not self.evaluations:
+            self._tell_first(self._journal.evaluations[: self.identity.get(TOLD_FIRST, 0)])
+
+    def _tell_first(self, known: Sequence[Evaluation]) -> None:
+        """Begins with evaluations that were asked for when cheap objectives had other values."""
+        if known:
+            for evaluation in known:
+                self._count(evaluation)
+            self.strategy.tell(known)
+            self._log.add(known)
+            self._store()
 
     def _take_up(self, state: SearchState) -> None:
         """Stands where `state` stands. Raises StoredFileError, with all as before, where the strategy cannot."""

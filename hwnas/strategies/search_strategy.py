@@ -23,7 +23,10 @@ class SearchStrategy(ABC):
 
     @abstractmethod
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
-        """The evaluations of the candidates last asked for, in their order, failed ones included."""
+        """The evaluations of the candidates last asked for, in their order, failed ones included.
+
+        Before it is asked anything it may be told those of an earlier search.
+        """
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:

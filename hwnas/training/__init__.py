@@ -1,6 +1,7 @@
 """Training: image data in three parts, supernets and plain networks, and the evaluation of what was trained."""
 
 from hwnas.training.checkpoint import training_identity
+from hwnas.training.conversion import ConvertedEvaluator
 from hwnas.training.data import ImageData, Part, split_dataset
 from hwnas.training.distributed import is_first_process, launched, own_device
 from hwnas.training.engine import Training
@@ -15,6 +16,7 @@ from hwnas.training.supernet import check_trainable, load_supernet, supernet_tra
 __all__ = [
     "DATASETS",
     "METHODS",
+    "ConvertedEvaluator",
     "ImageData",
     "NetworkEvaluator",
     "Part",

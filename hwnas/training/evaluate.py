@@ -19,6 +19,7 @@ __all__ = [
     "SubnetEvaluator",
     "accuracy",
     "calibration_batches",
+    "draw_parts",
     "evaluation_batch_size",
     "predict_logits",
     "recalibrate_batch_norm",
@@ -84,6 +85,16 @@ def _images_within(pixels: int, data: ImageData) -> int:
     return max(16, min(LARGEST_BATCH, pixels // math.prod(data.input_shape[1:])))
 
 
+def draw_parts(
+    data: ImageData, calibration_images: int, validation_images: int | None, *, seed: int
+) -> tuple[Part, Part]:
+    """Random images of the train part, and of the validation part (None: all of it as it is): always the same of a seed."""
+    generator = torch.Generator().manual_seed(seed)
+    calibration = data.train.select(torch.randperm(len(data.train), generator=generator)[:calibration_images])
+    drawn_N = torch.randperm(len(data.validation), generator=generator)[:validation_images]
+    return calibration, data.validation if validation_images is None else data.validation.select(drawn_N)
+
+
 def accuracy(network: nn.Module, data: ImageData, part: Part, *, device: torch.device | str = "cpu") -> float:
     """The share of `part` that `network` classifies rightly, from 0 to 1."""
     predicted_N = predict_logits(network, data, part, device=device).argmax(1)
@@ -117,10 +128,7 @@ class SubnetEvaluator:
     ) -> None:
         self._data = data
         self._device = device
-        generator = torch.Generator().manual_seed(seed)
-        chosen = data.train.select(torch.randperm(len(data.train), generator=generator)[:calibration_images])
-        drawn_N = torch.randperm(len(data.validation), generator=generator)[:validation_images]
-        self._validation = data.validation if validation_images is None else data.validation.select(drawn_N)
+        chosen, self._validation = draw_parts(data, calibration_images, validation_images, seed=seed)
         with within_memory(
             f"Evaluating on {device}",
             came="the supernet and its calibration images do not",

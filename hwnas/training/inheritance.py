@@ -21,7 +21,7 @@ from hwnas.spaces import Architecture, SearchSpace
 from hwnas.training.checkpoint import read_checkpoint, training_identity, write_checkpoint
 from hwnas.training.data import ImageData
 from hwnas.training.distributed import own_device
-from hwnas.training.evaluate import accuracy, recalibrate_batch_norm
+from hwnas.training.evaluate import accuracy, draw_parts, recalibrate_batch_norm
 from hwnas.training.network import train_network
 from hwnas.training.settings import TrainingSettings
 from hwnas.training.threads import one_thread
@@ -71,10 +71,7 @@ class NetworkEvaluator:
         self._inherits = inherits
         self._seed = seed
         self._device = own_device(device)
-        generator = torch.Generator().manual_seed(seed)
-        self._statistics = data.train.select(torch.randperm(len(data.train), generator=generator)[:STATISTICS_IMAGES])
-        drawn_N = torch.randperm(len(data.validation), generator=generator)[:validation_images]
-        self._validation = data.validation if validation_images is None else data.validation.select(drawn_N)
+        self._statistics, self._validation = draw_parts(data, STATISTICS_IMAGES, validation_images, seed=seed)
         self._of = {
             **space.identity(),
             **training_identity(data, self._settings, seed),

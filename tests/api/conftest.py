@@ -1,5 +1,6 @@
 """One small, whole run that the tests of the verbs share."""
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -46,24 +47,37 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished(shared: Path) -> Path:
-    """A run that was searched, exported, verified and reported, by the process that comes first. Not to be changed: copy
-    it.
-    """
+def verified(shared: Path) -> Path:
+    """A run that was searched, exported and verified, by the process that comes first. Not to be changed: copy it."""
     folder = shared / "finished"
-    with (shared / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "report.html").exists():
+    with locked(shared):
+        if not (folder / "verification.json").exists():
             search(output=folder, tables=shared / "tables", **SETTINGS)
-            export(folder)
+            export(folder, precisions=["fp32", "int8"])
             verify(folder)
-            report(folder)
     return folder
 
 
 @pytest.fixture(scope="session")
-def tables(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(verified: Path) -> Path:
+    """The same run with its report. Not to be changed: copy it."""
+    with locked(verified.parent):
+        if not (verified / "report.html").exists():
+            report(verified)
+    return verified
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps other processes of the test run out."""
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="session")
+def tables(verified: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of latency tables, with that of the finished run; of this process alone, which may measure more."""
     folder = tmp_path_factory.mktemp("tables")
-    shutil.copytree(finished.parent / "tables", folder, dirs_exist_ok=True)
+    shutil.copytree(verified.parent / "tables", folder, dirs_exist_ok=True)
     return folder

@@ -1,5 +1,6 @@
 """The verb `report`."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -11,9 +12,21 @@ from hwnas.errors import RunError
 
 def test_the_page_links_every_model(finished: Path) -> None:
     page = (finished / "report.html").read_text()
-    files = sorted(path.name for path in (finished / "models").glob("*.onnx"))
+    files = [path.relative_to(finished).as_posix() for path in (finished / "models").glob("*/*.onnx")]
     assert files
-    assert all(f'href="models/{name}"' in page for name in files)
+    assert all(f'href="{name}"' in page for name in files)
+
+
+def test_every_network_of_the_front_is_told_block_by_block(finished: Path) -> None:
+    page = (finished / "report.html").read_text()
+    told = json.loads(page.split('class="choices">')[1].split("</script>")[0])
+    members = [one for one in told["candidates"] if one["number"] is not None]
+    assert members
+    for one in members:
+        total = sum(told["blocks"][str(block)]["ms"]["local-cpu"]["fp32"] for block in one["blocks"])
+        total += told["overhead"]["local-cpu"]["fp32"]
+        assert total == pytest.approx(one["estimates"]["latency_ms@local-cpu"])
+    assert '"role":"interval"' in page  # of the errors: the run knows how many images they are of
 
 
 def test_a_run_that_was_not_exported_has_a_page_too(finished: Path, tmp_path: Path) -> None:
@@ -42,5 +55,5 @@ def test_a_table_that_is_gone_is_a_sentence(finished: Path, tmp_path: Path) -> N
     lines = [line for line in settings.read_text().splitlines() if not line.startswith("tables =")]
     settings.write_text(f'tables = "{(tmp_path / "nowhere").as_posix()}"\n' + "\n".join(lines))
     page = report(tmp_path / "run").read_text()
-    assert "The latency table of local-cpu is not shown." in page
+    assert "The fp32 latency table of local-cpu is not shown." in page
     assert "it does not exist" in page

@@ -115,3 +115,17 @@ def test_a_front_of_another_schema_or_space_is_refused(finished: Path, tmp_path:
     path.write_text(text.replace('"space": "mobilenetv3"', '"space": "fbnet"'))
     with pytest.raises(ArchitectureError, match="its space is 'fbnet'"):
         open_run(tmp_path / "run").load_front()
+
+
+@pytest.mark.parametrize("precisions", [["int8"], ["fp32", "int8"]])
+def test_an_architecture_is_split_into_a_network_and_its_precision(precisions: list[str], tmp_path: Path) -> None:
+    run = folder_of(tmp_path, space_options={"width_mult": 0.1}, precisions=precisions)
+    assert run.network_space.name == "mobilenetv3"
+    largest = run.network_space.largest()
+    assert run.split(largest) == (largest, precisions[0])
+    if len(precisions) == 1:
+        assert run.space is run.network_space
+    else:
+        assert run.space.variables[-1].name == "precision"
+        assert run.split(run.space.smallest()) == (run.network_space.smallest(), "int8")
+        assert run.split(run.space.largest()) == (largest, "fp32")

@@ -49,12 +49,12 @@ def test_a_table_that_is_whole_is_not_measured_again(finished: Path) -> None:
     path = next(Path(run.settings.tables).rglob("*.json"))
     before = path.read_bytes()
     for lenient in (False, True):
-        assert latency_table(run, "local-cpu", Leniency(False, lenient), silent).entries
+        assert latency_table(run, "local-cpu", "fp32", Leniency(False, lenient), silent).entries
     assert path.read_bytes() == before
 
 
 def test_a_table_of_low_quality_is_refused_unless_forced(finished: Path, caplog: pytest.LogCaptureFixture) -> None:
-    table = latency_table(open_run(finished), "local-cpu", Leniency(False, False), silent)
+    table = latency_table(open_run(finished), "local-cpu", "fp32", Leniency(False, False), silent)
     check_quality(replace(table, quality=None), Leniency(False, False))
     assert table.quality is not None
     low = replace(table.quality, networks=10, calibrated=replace(table.quality.calibrated, spearman=0.4))

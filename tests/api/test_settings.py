@@ -51,6 +51,11 @@ def test_an_unknown_key_names_the_nearest() -> None:
         make_settings({"training": {"batchsize": 3}}, where="run.toml")
 
 
+def test_the_key_of_one_precision_names_that_of_several() -> None:
+    with pytest.raises(UnknownNameError, match=r"key 'precision' does not exist. Did you mean 'precisions'"):
+        make_settings({"precision": "int8"}, where="run.toml")
+
+
 @pytest.mark.parametrize(
     "given",
     [

@@ -1,110 +1,146 @@
 """The verb `verify`."""
 
 import json
+import logging
 import shutil
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import onnx
 import pytest
-import torch
 
-from hwnas.api import verify
+from hwnas.api import verify, verify_bundle
 from hwnas.api.run_folder import open_run
 from hwnas.api.winners import load_network, load_winners
-from hwnas.errors import ExportError, RunError, StoredFileError
-from hwnas.training import accuracy
+from hwnas.bundles import load_manifest
+from hwnas.errors import DeviceError, ExportError, RunError, StoredFileError
+from hwnas.testing import SimulatedHost
 
-KEYS = {
-    "file",
-    "architecture",
-    "test_accuracy",
-    "onnx_test_accuracy",
-    "max_abs_difference",
-    "predicted_ms",
-    "measured_ms",
-    "measured_ci95_ms",
+FILE_KEYS = {
+    *("file", "precision", "image_input", "size_bytes", "peak_memory_bytes", "test_accuracy"),
+    *("max_abs_difference", "same_class", "latency"),
 }
+LATENCY_KEYS = {"predicted_ms", "predicted_interval_ms", "measured_ms", "measured_ci95_ms", "not_measured"}
 
 
 @pytest.fixture
-def run(finished: Path, tmp_path: Path) -> Path:
-    shutil.copytree(finished, tmp_path / "run")
+def run(verified: Path, tmp_path: Path) -> Path:
+    shutil.copytree(verified, tmp_path / "run")
     return tmp_path / "run"
 
 
-def test_verification_json_has_the_keys_that_other_programs_read(finished: Path) -> None:
-    document = json.loads((finished / "verification.json").read_text())
-    assert document["schema_version"] == 1
+@pytest.fixture
+def document(verified: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((verified / "verification.json").read_text())
+    return found
+
+
+def own_file(model: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = next(one for one in model["files"] if one["precision"] == model["precision"])
+    return found
+
+
+def test_verification_json_has_the_keys_that_other_programs_read(verified: Path, document: dict[str, Any]) -> None:
+    assert document["schema_version"] == 2
+    assert document["device"] == "local-cpu"
+    assert {"cpu", "runtime_version", "torch_version", "onnx_version"} <= document["environment"].keys()
     for model in document["models"]:
-        assert model.keys() >= KEYS
-        assert model["max_abs_difference"] <= 1e-4
-        assert model["same_class"]
-        low, high = model["measured_ci95_ms"]
-        assert 0 < low <= model["measured_ms"] <= high
+        assert (verified / model["bundle"] / "manifest.json").exists()
+        assert [one["precision"] for one in model["files"]] == ["fp32", "int8"]
+        for one in model["files"]:
+            assert one.keys() >= FILE_KEYS
+            assert one["size_bytes"] == (verified / one["file"]).stat().st_size
+            latency = one["latency"]["local-cpu"]
+            assert latency.keys() == LATENCY_KEYS
+            low, high = latency["measured_ci95_ms"]
+            assert 0 < low <= latency["measured_ms"] <= high
+        low, high = own_file(model)["latency"]["local-cpu"]["predicted_interval_ms"]
+        assert 0 < low <= own_file(model)["latency"]["local-cpu"]["predicted_ms"] <= high
 
 
-def test_models_are_ranked_by_what_was_measured(finished: Path) -> None:
-    models = json.loads((finished / "verification.json").read_text())["models"]
-    assert [m["measured_ms"] for m in models] == sorted(m["measured_ms"] for m in models)
-    for model in models:
-        better = [
-            other
-            for other in models
-            if other["measured_ms"] <= model["measured_ms"]
-            and other["onnx_test_accuracy"] >= model["onnx_test_accuracy"]
-            and other is not model
-        ]
-        assert model["on_front"] == (not better)
+def test_models_are_ranked_by_what_was_measured_for_their_own_precision(document: dict[str, Any]) -> None:
+    pairs = [
+        (own_file(model)["latency"]["local-cpu"]["measured_ms"], -own_file(model)["test_accuracy"])
+        for model in document["models"]
+    ]
+    assert pairs == sorted(pairs)
+    for place, (model, pair) in enumerate(zip(document["models"], pairs, strict=True)):
+        others = pairs[:place] + pairs[place + 1 :]
+        assert model["on_front"] == (not any(a <= pair[0] and b <= pair[1] for a, b in others))
 
 
-def test_accuracy_and_prediction_are_those_of_the_model(finished: Path) -> None:
-    folder = open_run(finished)
-    reports = {m["file"]: m for m in json.loads((finished / "verification.json").read_text())["models"]}
+def test_counts_and_predictions_are_those_of_the_search(verified: Path, document: dict[str, Any]) -> None:
+    folder = open_run(verified)
+    models = {model["name"]: model for model in document["models"]}
     for winner in load_winners(folder):
-        network = load_network(folder, winner)
-        report = reports[winner.file]
-        assert report["test_accuracy"] == pytest.approx(accuracy(network, folder.data, folder.data.test))
-        assert report["predicted_ms"] == winner.values["latency_ms@local-cpu"]
-        assert report["parameters"] == sum(p.numel() for p in network.parameters())
-        assert report["size_bytes"] == (finished / winner.file).stat().st_size
+        model, network = models[winner.name], load_network(folder, winner)
+        assert model["architecture"] == winner.architecture
+        assert model["validation_error"] == winner.values["error"]
+        assert model["parameters"] == sum(p.numel() for p in network.parameters())
+        assert own_file(model)["latency"]["local-cpu"]["predicted_ms"] == winner.values["latency_ms@local-cpu"]
 
 
-def test_a_file_that_is_not_its_model_is_refused(run: Path) -> None:
-    winner = load_winners(open_run(run))[0]
-    model = onnx.load(run / winner.file)
-    bias = next(tensor for tensor in model.graph.initializer if tensor.name.endswith("logits.bias"))
-    bias.CopyFrom(onnx.numpy_helper.from_array(np.arange(10, dtype=np.float32), bias.name))
-    onnx.save(model, run / winner.file)
-    with pytest.raises(ExportError, match=r"must give torch's outputs within 0\.0001"):
-        verify(run)
+def test_manifests_hold_what_was_found(verified: Path, document: dict[str, Any]) -> None:
+    for model in document["models"]:
+        manifest = load_manifest(verified / model["bundle"])
+        assert manifest["devices"]["local-cpu"]["runtime"] == "onnxruntime-cpu"
+        for one in model["files"]:
+            found = manifest["files"][one["file"].rpartition("/")[2]]["found"]
+            assert found["structure"] == "passes"
+            assert all(found[key] == one[key] for key in ("test_accuracy", "max_abs_difference", "latency"))
 
 
-@pytest.mark.parametrize("content", [b"", b"rubbish", None])
-def test_a_broken_or_missing_file_is_named(run: Path, content: bytes | None) -> None:
-    path = run / load_winners(open_run(run))[0].file
-    path.unlink()
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(ExportError, match=path.name):
-        verify(run)
+def test_a_bundle_is_checked_anew_from_its_files_and_the_test_data(verified: Path, tmp_path: Path) -> None:
+    shutil.copytree(verified / "models" / "winner-1", tmp_path / "elsewhere")
+    alone = verify_bundle(tmp_path / "elsewhere")
+    assert (alone["problems"], alone["images"]) == ([], 0)
+    data = verified / "models" / "test-data.npz"
+    report = verify_bundle(tmp_path / "elsewhere", data=data)
+    assert (report["problems"], report["images"]) == ([], len(open_run(verified).data.test))
+    (tmp_path / "elsewhere" / "int8.onnx").unlink()
+    (missing,) = verify_bundle(tmp_path / "elsewhere", data=data)["problems"]
+    assert missing.endswith("int8.onnx must be there, but it is missing.")
+    (tmp_path / "other.npz").write_bytes(b"rubbish")
+    with pytest.raises(StoredFileError, match=r"manifest\.json must be the manifest"):
+        verify_bundle(tmp_path)
 
 
-def test_one_broken_file_does_not_hide_the_others(run: Path) -> None:
+def test_one_broken_bundle_does_not_hide_the_others(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hwnas.api.measuring.connect", lambda _: SimulatedHost(lambda _: 1.0))
     winners = load_winners(open_run(run))
     assert len(winners) > 1
-    (run / winners[0].file).write_bytes(b"rubbish")
-    with pytest.raises(ExportError):
+    (run / winners[0].bundle / "int8.onnx").write_bytes(b"rubbish")
+    with pytest.raises(ExportError, match=r"winner-1/int8\.onnx"):
         verify(run)
-    checked = {model["file"] for model in json.loads((run / "verification.json").read_text())["models"]}
-    assert checked == {winner.file for winner in winners[1:]}
+    checked = {model["name"] for model in json.loads((run / "verification.json").read_text())["models"]}
+    assert checked == {winner.name for winner in winners[1:]}
 
 
-def test_broken_weights_are_named(run: Path) -> None:
-    winner = load_winners(open_run(run))[0]
-    torch.save({"other": torch.zeros(1)}, run / winner.weights)
-    with pytest.raises(StoredFileError, match="must hold the weights of"):
+def test_a_device_that_is_offline_is_told_and_gets_no_number(
+    run: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def connect(_: object) -> None:
+        raise DeviceError("Device local-cpu", "must be reachable", came="it is not")
+
+    monkeypatch.setattr("hwnas.api.measuring.connect", connect)
+    with caplog.at_level(logging.WARNING, logger="hwnas"):
+        document = verify(run)
+    assert "Not measured on local-cpu: Device local-cpu must be reachable" in caplog.text
+    for model in document["models"]:
+        assert model["on_front"] is None
+        for one in model["files"]:
+            assert one["latency"]["local-cpu"]["measured_ms"] is None
+            assert one["latency"]["local-cpu"]["not_measured"] == "Device local-cpu must be reachable, but it is not."
+            assert one["test_accuracy"] is not None
+
+
+def test_a_prediction_that_missed_by_more_than_its_interval_offers_the_measurement(
+    run: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("hwnas.api.measuring.connect", lambda _: SimulatedHost(lambda _: 1000.0))
+    with caplog.at_level(logging.WARNING, logger="hwnas"):
         verify(run)
+    assert "took another latency on local-cpu than their prediction interval: winner-1 (1000.000 ms" in caplog.text
+    assert f"hwnas search {run} --refine" in caplog.text
 
 
 def test_without_models_it_says_what_to_do(run: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import logging
 import shutil
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -11,29 +12,32 @@ import torch
 
 from hwnas.api import export
 from hwnas.api.run_folder import open_run
-from hwnas.api.winners import load_network, load_winners
-from hwnas.errors import RunError, SettingsError, StoredFileError
+from hwnas.api.winners import Winner, export_evaluations, load_network, load_winners
+from hwnas.bundles import check_bundle, load_manifest, sha256_of
+from hwnas.errors import HwnasError, RunError, SettingsError, StoredFileError
+from hwnas.front import Candidate, Evaluation, ParetoFront
+from hwnas.spaces import make_space
 from hwnas.training import Part
 
 
 @pytest.fixture
-def run(finished: Path, tmp_path: Path) -> Path:
-    shutil.copytree(finished, tmp_path / "run")
+def run(verified: Path, tmp_path: Path) -> Path:
+    shutil.copytree(verified, tmp_path / "run")
     return tmp_path / "run"
 
 
-def test_winners_are_members_of_the_front(finished: Path) -> None:
-    front = [one["architecture"] for one in json.loads((finished / "front.json").read_text())["evaluations"]]
-    winners = load_winners(open_run(finished))
+def test_winners_are_members_of_the_front(verified: Path) -> None:
+    front = [one["architecture"] for one in json.loads((verified / "front.json").read_text())["evaluations"]]
+    winners = load_winners(open_run(verified))
     assert 1 <= len(winners) <= 3
     assert all(dict(winner.architecture) in front for winner in winners)
-    assert len({winner.file for winner in winners}) == len(winners)
+    assert len({winner.bundle for winner in winners}) == len(winners)
 
 
-def test_a_file_has_its_own_weights_alone_and_nothing_of_the_supernet(finished: Path) -> None:
-    folder = open_run(finished)
+def test_a_file_has_its_own_weights_alone_and_nothing_of_the_supernet(verified: Path) -> None:
+    folder = open_run(verified)
     for winner in load_winners(folder):
-        model = onnx.load(finished / winner.file)
+        model = onnx.load(verified / winner.bundle / "fp32.onnx")
         network = load_network(folder, winner)
         floats = sum(torch.tensor(t.dims).prod().item() for t in model.graph.initializer if t.data_type == 1)
         assert floats <= sum(p.numel() for p in network.parameters())
@@ -42,37 +46,91 @@ def test_a_file_has_its_own_weights_alone_and_nothing_of_the_supernet(finished: 
         assert [node.name for node in model.graph.output] == ["logits"]
 
 
-def test_a_file_says_what_it_is_and_nothing_of_this_machine(finished: Path) -> None:
-    winner = load_winners(open_run(finished))[0]
-    model = onnx.load(finished / winner.file)
-    metadata = {entry.key: entry.value for entry in model.metadata_props}
+def test_a_file_says_what_it_is_and_nothing_of_this_machine(verified: Path) -> None:
+    winner = load_winners(open_run(verified))[0]
+    path = verified / winner.bundle / "fp32.onnx"
+    metadata = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
     assert metadata["task"] == "image classification"
     assert metadata["labels"].split("\n") == [str(digit) for digit in range(10)]
     assert metadata["architecture"] == winner.description
-    assert str(Path.cwd()).encode() not in (finished / winner.file).read_bytes()
+    assert str(Path.cwd()).encode() not in path.read_bytes()
 
 
 def test_run_again_it_writes_nothing_anew(run: Path, caplog: pytest.LogCaptureFixture) -> None:
-    before = {path: path.stat().st_mtime_ns for path in (run / "models").glob("winner*")}
+    before = {path: path.stat().st_mtime_ns for path in (run / "models").rglob("*.*")}
     with caplog.at_level(logging.INFO, logger="hwnas"):
-        export(run)
-    assert {path: path.stat().st_mtime_ns for path in (run / "models").glob("winner*")} == before
-    assert caplog.text.count("Nothing to export") == len(before) // 2
+        export(run, precisions=["fp32", "int8"])
+    after = {path: path.stat().st_mtime_ns for path in (run / "models").rglob("*.*")}
+    assert {path for path in before if before[path] != after[path]} == {run / "models" / "models.json"}
+    assert caplog.text.count("Nothing to export") == len(load_winners(open_run(run)))
 
 
-def test_a_lost_file_is_exported_again_the_same(run: Path) -> None:
-    path = run / load_winners(open_run(run))[0].weights
-    before = torch.load(path, weights_only=True)
-    path.unlink()
-    export(run)
-    after = torch.load(path, weights_only=True)
-    assert all(torch.equal(before[name], after[name]) for name in before)
+def torch_state(run: Path) -> dict[str, torch.Tensor]:
+    winner = load_winners(open_run(run))[0]
+    state: dict[str, torch.Tensor] = torch.load(run / winner.bundle / "weights.pt", weights_only=True)
+    return state
+
+
+@pytest.mark.parametrize("name", ["weights.pt", "int8.onnx"])
+def test_a_lost_or_altered_file_is_exported_again_the_same(run: Path, name: str) -> None:
+    before, place = torch_state(run), run / load_winners(open_run(run))[0].bundle
+    whole = {path.name: path.read_bytes() for path in place.iterdir()}
+    (place / name).write_bytes(b"rubbish")
+    export(run, precisions=["fp32", "int8"])
+    after = torch_state(run)
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert {path.name for path in place.iterdir()} == whole.keys()
+    assert (place / "int8.onnx").read_bytes() == whole["int8.onnx"]
+
+
+def test_other_options_train_nothing_again(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch_state(run)
+    monkeypatch.setattr("hwnas.api.winners.train_alone", lambda *_, **__: pytest.fail("it trained"))
+    (bundle, *_) = export(run, precisions=["fp16"], batch_size="dynamic", image_input=True, opset=21, licence="CC0-1.0")
+    assert all(torch.equal(before[key], value) for key, value in torch_state(run).items())
+    models = {path.stem: onnx.load(path) for path in bundle.glob("*.onnx")}
+    assert sorted(models) == ["fp16", "fp16-image", "fp32", "fp32-image"]
+    for name, model in models.items():
+        batch = model.graph.input[0].type.tensor_type.shape.dim[0]
+        assert batch.dim_param
+        assert {entry.key: entry.value for entry in model.metadata_props}["licence"] == "CC0-1.0"
+        assert next(one.version for one in model.opset_import if not one.domain) == 21
+        assert model.graph.input[0].name == ("image" if name.endswith("-image") else "input")
+    files = load_manifest(bundle)["files"]
+    assert files["fp16-image.onnx"]["ends"] == ["image", "tensor(uint8)", "probabilities"]
+    assert {name: entry["batch_size"] for name, entry in files.items() if "batch_size" in entry}.keys() == {
+        f"{name}.onnx" for name in models
+    }
+    assert check_bundle(bundle)["problems"] == []
+
+
+def test_a_manifest_says_what_the_bundle_is_and_how_it_came_to_be(verified: Path) -> None:
+    folder = open_run(verified)
+    for winner in load_winners(folder):
+        manifest = load_manifest(verified / winner.bundle)
+        assert (manifest["name"], manifest["precision"]) == (winner.name, "fp32")
+        assert manifest["labels"] == list(folder.data.class_names)
+        assert manifest["input"]["mean"] == list(folder.data.mean)
+        space = make_space(
+            "mobilenetv3", input_shape=(1, 8, 8), num_classes=10, options=manifest["architecture"]["options"]
+        )
+        made = space.architecture(manifest["architecture"]["choices"])
+        assert made.to_json() == winner.architecture
+        assert manifest["supernet"]["sha256"] == sha256_of(folder.supernet)
+        (table,) = manifest["tables"]
+        (path,) = (verified.parent / "tables").rglob("*.json")
+        assert (table["file"], table["sha256"]) == (path.name, sha256_of(path))
+        assert 0 < table["mean_error"] < 1
+        assert manifest["test_data"]["sha256"] == sha256_of(folder.models / "test-data.npz")
+        command = "hwnas export RUN --precision fp32 --precision int8 --batch-size 1 --max-drop 0.5"
+        assert manifest["commands"][1] == f'{command} --licence "not stated"'
+        assert manifest["versions"].keys() == {"python", "hwnas", "torch", "onnx", "onnxruntime", "numpy"}
+        assert str(verified) not in (verified / winner.bundle / "manifest.json").read_text()
 
 
 def test_a_killed_export_goes_on_within_a_training(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = run / load_winners(open_run(run))[0].weights
-    undisturbed = torch.load(path, weights_only=True)
-    path.unlink()
+    undisturbed = torch_state(run)
+    (run / load_winners(open_run(run))[0].bundle / "weights.pt").unlink()
     monkeypatch.setattr("hwnas.training.engine.CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr("hwnas.training.engine.TOLD_SECONDS", 0.0)
     told: list[tuple[str, int, int]] = []
@@ -87,9 +145,24 @@ def test_a_killed_export_goes_on_within_a_training(run: Path, monkeypatch: pytes
     stage, first, _ = told[0]
     assert stage == f"training winner 1 of {len(load_winners(open_run(run)))}"
     assert first > 1
-    resumed = torch.load(path, weights_only=True)
+    resumed = torch_state(run)
     assert all(torch.equal(undisturbed[name], resumed[name]) for name in undisturbed)
     assert not list((run / "models").glob("*checkpoint*"))
+
+
+def test_an_export_killed_while_it_writes_leaves_no_half_bundle(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    bundle = run / load_winners(open_run(run))[0].bundle
+    with monkeypatch.context() as patched:
+        patched.setattr("hwnas.api.bundling.write_manifest", stop)
+        with pytest.raises(KeyboardInterrupt):
+            export(run, winners=1, licence="another")
+    assert check_bundle(bundle)["problems"] == []
+    export(run, winners=1, licence="another")
+    assert load_manifest(bundle)["licence"] == "another"
+    assert [path.name for path in (run / "models").iterdir() if path.name.startswith(".")] == []
 
 
 def test_another_export_does_not_stumble_over_a_killed_one(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,18 +202,53 @@ def test_of_several_processes_none_exports(run: Path, monkeypatch: pytest.Monkey
 
 def test_fewer_winners_leave_no_files_of_the_others(run: Path) -> None:
     export(run, winners=1)
-    assert sorted(path.name for path in (run / "models").glob("winner*")) == ["winner-1.onnx", "winner-1.pt"]
+    assert sorted(path.name for path in (run / "models").glob("winner*")) == ["winner-1"]
+
+
+def test_evaluations_are_exported_besides_the_winners(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Winner] = []
+    monkeypatch.setattr("hwnas.api.winners._make", lambda _, wanted, **__: made.extend(wanted))
+    folder = open_run(run)
+    before = load_winners(folder)
+    known = {str(winner.architecture) for winner in before}
+    members = list(folder.load_front())
+    old = next(one for one in members if str(one.architecture.to_json()) in known)
+    new = Evaluation(Candidate(folder.space.largest()), old.values)
+    old_bundle, new_bundle = export_evaluations(folder, [old, new])
+    assert old_bundle.name in {winner.name for winner in before}
+    assert new_bundle.name == f"winner-{len(before) + 1}"
+    assert made[:-1] == before
+    assert made[-1].options == before[0].options
 
 
 def test_what_was_said_of_models_that_are_gone_goes_too(run: Path) -> None:
+    said = [run / name for name in ("verification.json", "comparison.json", "report.html")]
+    said[1].write_text("{}")
     export(run, winners=1, finetune_epochs=0)
-    assert not (run / "verification.json").exists()
-    assert not (run / "report.html").exists()
+    assert not [path for path in said if path.exists()]
 
 
 def test_no_winners_are_refused(run: Path) -> None:
     with pytest.raises(SettingsError, match="winners must be at least 1"):
         export(run, winners=0)
+    assert (run / "verification.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"precisions": ["int4"]}, "precision 'int4' does not exist"),
+        ({"engine": "tensorflow"}, "engine 'tensorflow' does not exist"),
+        ({"max_drop": -1}, "max_drop must be from 0 to 100"),
+        ({"batch_size": 0}, 'batch_size must be at least 1, or "dynamic"'),
+        ({"opset": 7}, "opset must be from"),
+    ],
+)
+def test_options_that_cannot_be_used_are_refused_before_anything_is_lost(
+    run: Path, options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(HwnasError, match=said):
+        export(run, **options)
     assert (run / "verification.json").exists()
 
 
@@ -163,6 +271,21 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_broken_list_of_models_is_refused(run: Path) -> None:
-    (run / "models" / "models.json").write_text('{"schema_version": 1, "models": [{"file": 3}]}')
+    (run / "models" / "models.json").write_text('{"schema_version": 2, "models": [{"file": 3}]}')
     with pytest.raises(StoredFileError, match="must list exported models"):
         load_winners(open_run(run))
+
+
+def test_winners_that_change_places_are_not_trained_again(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    choose = ParetoFront.choose
+    monkeypatch.setattr(ParetoFront, "choose", lambda front, count: choose(front, count)[::-1])
+    monkeypatch.setattr("hwnas.api.winners.train_alone", None)
+    folder = open_run(run)
+    before = {one.description: load_network(folder, one).state_dict() for one in load_winners(folder)}
+    order = [one.description for one in load_winners(folder)]
+    export(run)
+    after = load_winners(folder)
+    assert [one.description for one in after] == order[::-1]
+    for one in after:
+        for name, value in load_network(folder, one).state_dict().items():
+            assert torch.equal(value, before[one.description][name])

@@ -3,14 +3,31 @@
 from typing import ClassVar
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
 from hwnas.checks import Skipped, SpaceUnderTest, exports
-from hwnas.checks.exports import check_exports, export_operators
+from hwnas.checks.exports import (
+    check_exports,
+    covering_architectures,
+    export_networks,
+    export_operators,
+    one_of_each_form,
+)
 from hwnas.devices.runtimes import OnnxRuntime
 from hwnas.errors import SpaceError
 from hwnas.layers import Classifier, ConvBNAct
+from hwnas.spaces import (
+    SPACES,
+    ConvNet,
+    FBNet,
+    MobileNetV3,
+    NASBench201,
+    NASBenchMacro,
+    ResNet,
+    VisionTransformer,
+)
 from hwnas.testing import ToySpace
 
 CLASSIFIER = r"The operator classifier\(6x3x3; hidden_features=8, last_channels=8, num_classes=3\) of the space toy"
@@ -95,7 +112,92 @@ def test_without_the_runtime_it_is_skipped(monkeypatch) -> None:
 
 
 def test_a_norm_shows_in_what_is_compared() -> None:
-    [module] = exports._modules(ToySpace(), ToySpace().all_operators()[:1], 0)
+    space = ToySpace()
+    [module] = exports._modules([lambda: space.build_operator(space.all_operators()[0])], 0)
     assert isinstance(module, ConvBNAct)
     assert module.bn.running_mean.abs().max() > 0
     assert module.bn.weight.unique().numel() == 4
+
+
+SMALL = {
+    "convnet": ConvNet((1, 8, 8), 10, width_mult=[0.25, 0.5]),
+    "fbnet": FBNet((1, 8, 8), 10, width_mult=0.1, last_channels=80),
+    "mobilenetv3": MobileNetV3((1, 8, 8), 10, width_mult=0.1),
+    "nas_bench_201": NASBench201((1, 8, 8), 10, cells=1, channels=4),
+    "nas_bench_macro": NASBenchMacro((1, 8, 8), 10),
+    "resnet": ResNet((1, 8, 8), 10, width_mult=[0.05, 0.1], expand_ratio=[0.5, 1.5], resolution=[6, 8]),
+    "vision_transformer": VisionTransformer((1, 8, 8), 10, embed_dim=48, depth=4, num_heads=3, head_dim=16),
+}
+
+
+def test_every_space_is_here() -> None:
+    assert SMALL.keys() == SPACES.keys()
+
+
+@pytest.mark.parametrize("name", SMALL)
+class TestEverySpace:
+    def test_one_of_each_form_exports(self, name) -> None:
+        """The same graph as of all others: `test_every_operator_exports` is slower."""
+        space = SMALL[name]
+        forms = one_of_each_form(space)
+        assert {operator.kind for operator in forms} == {operator.kind for operator in space.all_operators()}
+        assert export_operators(space, forms) <= exports.TOLERANCE
+
+    @pytest.mark.slow
+    def test_every_operator_exports(self, name) -> None:
+        """Every choice of every block."""
+        assert export_operators(SMALL[name], SMALL[name].all_operators()) <= exports.TOLERANCE
+
+    @pytest.mark.slow
+    def test_networks_export_without_leftovers(self, name) -> None:
+        """Every choice at every place, and 50 random ones."""
+        space, rng = SMALL[name], np.random.default_rng(0)
+        networks = covering_architectures(space, rng=rng) + [space.sample(rng) for _ in range(50)]
+        assert export_networks(space, networks) <= exports.TOLERANCE
+
+    def test_the_covering_networks_show_every_choice_at_every_place(self, name) -> None:
+        space = SMALL[name]
+        networks = covering_architectures(space, rng=np.random.default_rng(0))
+        choices_NV = np.array([one.choices for one in networks])
+        for index, variable in enumerate(space.variables):
+            assert set(choices_NV[:, index].tolist()) == set(range(len(variable.options))), variable.name
+        assert {one for network in networks for one in space.operators(network)} == set(space.all_operators())
+        assert len(networks) <= 40
+
+
+def test_whole_networks_are_sound() -> None:
+    space = ToySpace()
+    assert export_networks(space, [space.smallest(), space.largest()]) <= exports.TOLERANCE
+
+
+def test_a_slice_that_is_left_of_a_supernet_is_named() -> None:
+    class Cut(Classifier):
+        def __init__(self, *args, num_classes, **more) -> None:
+            super().__init__(*args, num_classes=num_classes + 2, **more)
+
+        def forward(self, x_BCHW):
+            return super().forward(x_BCHW)[:, :3]
+
+    space = space_with(Cut).space
+    sentence = "The network .* of the space toy must export without leftovers of a supernet, but it has Slice"
+    with pytest.raises(SpaceError, match=sentence):
+        export_networks(space, [space.smallest()])
+
+
+@pytest.mark.parametrize(
+    ("stored", "read", "came"),
+    [
+        ({"weight": 6, "spare": 2}, "weight", "nothing reads spare"),
+        ({"weight": 6000}, "weight", "it has 6000 weights and torch 6"),
+        ({"weight": 6}, "weight", None),
+    ],
+)
+def test_weights_that_are_left_of_a_supernet_are_named(stored, read, came) -> None:
+    tensors = [onnx.numpy_helper.from_array(np.ones(count, np.float32), name) for name, count in stored.items()]
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Mul", ["x", read], ["y"])], "g", [], [], tensors)
+    model, module = onnx.helper.make_model(graph), torch.nn.Linear(2, 3, bias=False)
+    if came is None:
+        exports._require_no_leftovers("It", module, model)
+        return
+    with pytest.raises(SpaceError, match=f"It must export without leftovers of a supernet, but {came}"):
+        exports._require_no_leftovers("It", module, model)

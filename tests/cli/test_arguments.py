@@ -2,7 +2,7 @@
 
 import pytest
 
-from hwnas.cli.arguments import parse_options, parse_shape
+from hwnas.cli.arguments import parse_batch_size, parse_options, parse_shape
 from hwnas.errors import SettingsError
 
 
@@ -18,3 +18,10 @@ def test_shapes_and_options() -> None:
     for wrong in ("width_mult", "width_mult=", "width_mult=0.5,", "width_mult=[0.5,1]"):
         with pytest.raises(SettingsError, match=r"such as width_mult=0\.5"):
             parse_options([wrong])
+
+
+def test_batch_sizes() -> None:
+    assert [parse_batch_size(text) for text in (None, "dynamic", "8")] == [None, "dynamic", 8]
+    for wrong in ("", "0", "-1", "any", "1.5"):
+        with pytest.raises(SettingsError, match='--batch-size must be a number of at least 1, or "dynamic"'):
+            parse_batch_size(wrong)

@@ -22,7 +22,7 @@ from hwnas.spaces import Architecture
 
 COMMANDS = [
     *("devices", "spaces", "strategies", "check-space", "profile", "adapt"),
-    *("train", "search", "audit", "export", "verify", "report", "quickstart"),
+    *("train", "search", "audit", "export", "pick", "verify", "compare", "report", "quickstart"),
 ]
 EXAMPLE = str(Path(commands.__file__).parents[1] / "api" / "quickstart.toml")
 TINY = """

@@ -5,43 +5,12 @@ from pathlib import Path
 import pytest
 
 from hwnas import objectives
+from hwnas.api.picking import Pick
 from hwnas.cli import screen
 from hwnas.front import Candidate, Evaluation, ParetoFront
 from hwnas.predictors import HeldOut, PredictorQuality
 from hwnas.ranking import RankAgreement
 from hwnas.testing import ToySpace
-
-DOCUMENT = {
-    "device": "local-cpu",
-    "test_images": 360,
-    "models": [
-        {
-            "file": "models/winner-1.onnx",
-            "onnx_test_accuracy": 0.975,
-            "macs": 2_500_000,
-            "measured_ms": 0.25,
-            "measured_ci95_ms": [0.24, 0.26],
-            "predicted_ms": predicted,
-            "max_abs_difference": 3e-6,
-            "on_front": predicted is None,
-        }
-        for predicted in (0.2, None)
-    ],
-}
-
-
-def test_models_with_and_without_a_prediction(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(screen.console, "width", 160)
-    screen.show_models(DOCUMENT)
-    shown = capsys.readouterr().out
-    assert "97.50%" in shown
-    assert "2.50 M" in shown
-    assert "0.200 (-20.0%)" in shown
-    assert "0.250 ± 0.010" in shown
-    assert shown.count("winner-1 *") == 1
-    assert "another model is both faster" in shown
 
 
 @pytest.mark.parametrize("told", [True, False])
@@ -81,3 +50,18 @@ def test_progress_counts_each_stage(capsys: pytest.CaptureFixture[str]) -> None:
     assert "2/2" in shown
     assert "1/4" in shown
     assert "loss [0.3]" in shown
+
+
+@pytest.mark.parametrize("misses", [(), ("latency@rpi4 is 21.3 ms, 6.5% above 20 ms",)])
+def test_a_pick_says_what_was_measured_and_what_it_misses(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, misses: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(screen.console, "width", 160)
+    values = {"error": 0.05, "macs": 2.5e6, "latency_ms@rpi4": 21.3}
+    evaluation = Evaluation(Candidate(ToySpace().largest()), values)
+    screen.show_pick(
+        Pick(evaluation, "a network", values, frozenset({"latency_ms@rpi4"}), misses, Path("models/winner-1"))
+    )
+    shown = capsys.readouterr().out
+    assert "a network: error 5 % (predicted), macs 2.5 M (predicted), latency@rpi4 21.3 ms (measured)" in shown
+    assert ("6.5% above 20 ms" in shown) == bool(misses)

@@ -9,8 +9,9 @@ from onnx.reference import ReferenceEvaluator
 from torch import nn
 
 from hwnas import exporters
-from hwnas.errors import ExportError, StoredFileError
-from hwnas.exporters import chain_models, export_many, export_onnx, save_onnx
+from hwnas.errors import ExportError, SettingsError, StoredFileError
+from hwnas.exporters import chain_models, export_many, export_onnx, run_onnx, save_onnx, to_precision
+from hwnas.exporters.opsets import newest_opset
 from hwnas.layers import Classifier, ConvBNAct, MBConv
 
 BATCH = 2
@@ -254,6 +255,81 @@ def test_an_exporter_that_returns_nothing(monkeypatch, parts):
         export_onnx(parts[0], SHAPES[0])
 
 
+@pytest.fixture(scope="module")
+def dynamic(network):
+    return export_onnx(network, SHAPES[0], batch_size=None)
+
+
+class TestBatchAndOpset:
+    def test_a_dynamic_batch_takes_any(self, network, dynamic):
+        [image] = dynamic.graph.input
+        dimensions = [size.dim_param or size.dim_value for size in image.type.tensor_type.shape.dim]
+        assert dimensions == ["batch", 3, 8, 8]
+        for count in (1, 2, 5):
+            x_BCHW = torch.randn(count, *SHAPES[0], generator=torch.Generator().manual_seed(count))
+            np.testing.assert_allclose(run_onnx(dynamic, x_BCHW), in_eval_mode(network, x_BCHW), rtol=0, atol=1e-4)
+
+    def test_it_is_the_same_graph_as_of_a_static_one(self, dynamic, exported):
+        assert kinds(dynamic) == kinds(exported)
+        assert [node.name for node in dynamic.graph.node] == [node.name for node in exported.graph.node]
+
+    @pytest.mark.parametrize("opset", [18, newest_opset()])
+    def test_the_opset_is_the_one_that_was_asked_for(self, parts, opset):
+        """In other precisions too."""
+        model = export_onnx(parts[1], SHAPES[1], opset=opset)
+        x = images(SHAPES[1])[:1]
+        expected = in_eval_mode(parts[1], x)
+        for precision, tolerance in (("fp32", 1e-4), ("fp16", 0.02), ("int8", 0.2)):
+            converted = to_precision(model, precision, calibration=[x.numpy()] if precision == "int8" else None)
+            onnx.checker.check_model(converted, full_check=True)
+            assert [(one.domain, one.version) for one in converted.opset_import if not one.domain] == [("", opset)]
+            found = run_onnx(converted, x)
+            assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
+
+    @pytest.mark.parametrize("opset", [17, 1000])
+    def test_an_opset_that_cannot_be_had_is_refused_before_anything_is_exported(self, network, opset, monkeypatch):
+        monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: pytest.fail("exported"))
+        with pytest.raises(SettingsError, match=rf"^opset must be from 18 to {newest_opset()}, .* but {opset} came"):
+            export_onnx(network, SHAPES[0], opset=opset)
+
+    def test_an_export_of_another_opset_is_not_passed_off(self, parts, monkeypatch):
+        real = torch.onnx.export
+        monkeypatch.setattr(torch.onnx, "export", lambda *args, **more: real(*args, **{**more, "opset_version": 18}))
+        with pytest.raises(
+            ExportError, match="must export to ONNX's operators of version 20, but torch gave version 18"
+        ):
+            export_onnx(parts[0], SHAPES[0], opset=20)
+
+
+def test_a_file_holds_the_networks_own_weights_and_little_else(tmp_path):
+    """About 4 bytes a parameter: nothing of a supernet, and nothing twice."""
+    torch.manual_seed(0)
+    network = nn.Sequential(ConvBNAct(3, 64), MBConv(64, 64, mid_channels=384, kernel_size=5), ConvBNAct(64, 256))
+    seasoned(network)
+    save_onnx(export_onnx(network, SHAPES[0]), tmp_path / "network.onnx")
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    assert 0.9 < (tmp_path / "network.onnx").stat().st_size / (4 * parameters) < 1.1
+
+
 def test_public_names():
-    names = ["PRECISIONS", "chain_models", "export_many", "export_onnx", "save_onnx", "to_precision"]
-    assert exporters.__all__ == names
+    assert exporters.__all__ == [
+        "CALIBRATION_METHODS",
+        "PRECISIONS",
+        "OperatorGraphs",
+        "Quantized",
+        "batches_for",
+        "chain_models",
+        "choose_calibration",
+        "export_many",
+        "export_onnx",
+        "find_engine_library",
+        "model_metadata",
+        "quantize_within",
+        "run_onnx",
+        "save_engine",
+        "save_onnx",
+        "save_openvino",
+        "to_precision",
+        "with_image_input",
+    ]
+    assert all(hasattr(exporters, name) for name in exporters.__all__)

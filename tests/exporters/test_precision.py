@@ -11,7 +11,15 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from hwnas.errors import ExportError, SettingsError, UnknownNameError
-from hwnas.exporters import PRECISIONS, chain_models, export_many, export_onnx, precision, to_precision
+from hwnas.exporters import (
+    CALIBRATION_METHODS,
+    PRECISIONS,
+    chain_models,
+    export_many,
+    export_onnx,
+    run_onnx,
+    to_precision,
+)
 from hwnas.layers import Classifier, ConvBNAct, MBConv
 
 SHAPES = [(3, 32, 32), (16, 16, 16), (16, 16, 16), (16, 16, 16)]
@@ -204,7 +212,7 @@ class TestFp16:
 
 
 class TestInt8:
-    @pytest.mark.parametrize("method", precision.CALIBRATION_METHODS)
+    @pytest.mark.parametrize("method", CALIBRATION_METHODS)
     def test_it_is_what_onnx_runtimes_quantiser_makes(self, network, method, tmp_path):
         from onnxruntime.quantization import CalibrationMethod
 
@@ -321,6 +329,21 @@ class TestInt8:
         assert producer(converted, next(n for n in converted.graph.node if n.op_type == "Conv").input[1]) is not None
         onnx.checker.check_model(converted, full_check=True)
 
+    @pytest.mark.parametrize("more", INT8.values(), ids=INT8.keys())
+    def test_what_comes_into_excluded_nodes_is_not_rounded(self, classifier, coloured, more):
+        """Or else a layer whose input int8 cannot tell apart would be no better for being float."""
+        spoilt, given = classifier(batch="batch", spoilt=1000.0), coloured(64)
+        found = to_precision(spoilt, "int8", calibration=[given], exclude=["depthwise/Conv"], **more)
+        onnx.checker.check_model(found, full_check=True)
+        [node] = [node for node in found.graph.node if node.name == "depthwise/Conv"]
+        assert producer(found, node.input[0]).op_type == "Relu"
+        read = {name for node in found.graph.node for name in node.input}
+        assert all((read | {"logits"}) & {*node.output} for node in found.graph.node), "nothing is left unread"
+        expected = run_onnx(spoilt, given)
+        everywhere = run_onnx(to_precision(spoilt, "int8", calibration=[given], **more), given)
+        apart, apart_everywhere = (np.abs(one - expected).mean() for one in (run_onnx(found, given), everywhere))
+        assert apart < 0.1 * apart_everywhere
+
     def test_ranges_are_those_of_the_images(self, network):
         small, large = (
             tensors(to_precision(network, "int8", calibration=[factor * image for image in images(2)]))
@@ -380,7 +403,7 @@ class TestBadInput:
             to_precision(network, "int8", calibration=calibration)
         assert str(caught.value) == sentence
 
-    @pytest.mark.parametrize("method", precision.CALIBRATION_METHODS)
+    @pytest.mark.parametrize("method", CALIBRATION_METHODS)
     @pytest.mark.parametrize("value", [np.nan, np.inf])
     def test_activations_that_are_not_finite(self, network, method, value):
         with pytest.raises(

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from hwnas.predictors import make_predictor
 from hwnas.predictors.encoding import Encoding, standardized
-from hwnas.spaces import MobileNetV3, NASBench201
+from hwnas.spaces import MixedPrecision, MobileNetV3, NASBench201
 from hwnas.testing import ToySpace
 
 
@@ -63,3 +64,37 @@ def test_different_architectures_look_different():
 def test_standardized_by_what_is_known():
     known = np.array([[1.0, 5.0], [3.0, 5.0]])
     assert standardized(np.array([[2.0, 5.0], [4.0, 6.0]]), known).tolist() == [[0.0, 0.0], [2.0, 1.0]]
+
+
+def test_precision_is_a_group_of_its_own():
+    space = MixedPrecision(MobileNetV3((1, 8, 8), 10, width_mult=0.1), ["fp32", "int8"])
+    encoding, networks = Encoding.of(space), Encoding.of(space.networks)
+    choices_NV = space.sample_choices(9, rng=np.random.default_rng(0))
+    *groups, precision_NP, costs_NK = encoding.groups(choices_NV)
+    *expected, expected_costs_NK = networks.groups(choices_NV[:, :-1])
+    for group, of_networks in zip(groups, expected, strict=True):
+        np.testing.assert_array_equal(group, of_networks)
+    np.testing.assert_array_equal(costs_NK, expected_costs_NK)
+    np.testing.assert_array_equal(precision_NP.argmax(axis=1), choices_NV[:, -1])
+    np.testing.assert_allclose(np.linalg.norm(precision_NP[0] - precision_NP[:, ::-1][0]), 1.0)
+    assert encoding.present(choices_NV)[:, -1].all()
+
+
+def test_what_is_known_of_networks_in_float_foretells_them_in_int8():
+    """Errors that follow no feature much, and fall a little, by how much depending on the network, in int8."""
+    space = MixedPrecision(MobileNetV3((1, 8, 8), 10, width_mult=0.1), ["fp32", "int8"])
+    rng = np.random.default_rng(1)
+    networks_NV = space.networks.sample_choices(60, rng=rng)
+    float_N = 0.05 + 0.1 * rng.random(60)
+    int8_N = 1.1 * float_N + 0.01 + 0.002 * rng.random(60)
+    as_float_NV, as_int8_NV = (np.column_stack([networks_NV, np.full(60, choice)]) for choice in (1, 0))
+    known, unknown = slice(0, 40), slice(40, 60)
+    misses = []
+    for choices, errors in (
+        ([as_int8_NV[known]], [int8_N[known]]),
+        ([as_int8_NV[known], as_float_NV], [int8_N[known], float_N]),
+    ):
+        predictor = make_predictor(space)
+        predictor.fit(np.concatenate(choices), np.concatenate(errors))
+        misses.append(np.abs(predictor.predict(as_int8_NV[unknown])[0] - int8_N[unknown]).mean())
+    assert misses[1] < 0.25 * misses[0]

@@ -1,17 +1,20 @@
 """A small run folder that each test may bend before it is read."""
 
 import copy
+import importlib.util
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from hwnas.latency import LatencyTable
 from hwnas.predictors import HeldOut, PredictorQuality
 from hwnas.rank_audit import AuditEntry, RankAudit
 from hwnas.ranking import rank_agreement
-from hwnas.spaces import Architecture
+from hwnas.spaces import Architecture, SearchSpace
 
 OBJECTIVES = [
     {"name": "error", "unit": "fraction", "direction": "minimize"},
@@ -46,7 +49,7 @@ class RunFolder:
             {"generation": 1, "evaluations": 5, "hypervolume": 0.87, "front_size": 3, "seconds": 2.0},
         ]
         self.verification: dict[str, Any] | None = {
-            "schema_version": 1,
+            "schema_version": 2,
             "models": [_model(number, record) for number, record in enumerate(self.front, start=1)],
             "test_images": 360,
             "device": "local-cpu",
@@ -57,6 +60,11 @@ class RunFolder:
     def models(self) -> list[dict[str, Any]]:
         assert self.verification is not None
         return self.verification["models"]  # type: ignore[no-any-return]
+
+    @property
+    def files(self) -> list[dict[str, Any]]:
+        """Each model's own file."""
+        return [model["files"][0] for model in self.models]
 
     def keep_objectives(self, *names: str) -> None:
         """Drops every other objective, from the values too; the order is that of `names`."""
@@ -97,22 +105,49 @@ def _model(number: int, record: dict[str, Any]) -> dict[str, Any]:
         measured = predicted * (1 + 0.02 * number)
         interval = [measured * 0.99, measured * 1.01]
         latency[device] = {"predicted_ms": predicted, "measured_ms": measured, "measured_ci95_ms": interval}
+    file = {
+        "file": f"models/winner-{number}/fp32.onnx",
+        "precision": "fp32",
+        "image_input": False,
+        "size_bytes": 4 * values["parameters"],
+        "peak_memory_bytes": 30_000_000 + number,
+        "test_accuracy": 1 - values["error"] + 0.005,
+        "max_abs_difference": 3.1e-6 * number,
+        "same_class": 1.0,
+        "latency": latency,
+    }
     return {
-        "file": f"models/winner-{number}.onnx",
+        "name": f"winner-{number}",
+        "bundle": f"models/winner-{number}",
         "architecture": record["architecture"],
         "description": f"depths 2-3-{number}",
         "validation_error": values["error"],
-        "test_accuracy": 1 - values["error"],
-        "onnx_test_accuracy": 1 - values["error"] + 0.005,
-        "max_abs_difference": 3.1e-6 * number,
-        "same_class": True,
-        **latency["local-cpu"],
         "macs": values["macs"],
         "parameters": values["parameters"],
-        "size_bytes": 4 * values["parameters"],
+        "precision": "fp32",
         "on_front": True,
-        "latency": latency,
+        "files": [file],
     }
+
+
+@pytest.fixture(scope="session")
+def example(
+    tmp_path_factory: pytest.TempPathFactory,
+    small_space: SearchSpace,
+    proven_table: LatencyTable,
+    audit: RankAudit,
+    foretold: PredictorQuality,
+) -> Any:
+    """A run folder with everything in it, see example_run.py: its path, tables and space."""
+    spec = importlib.util.spec_from_file_location("example_run", Path(__file__).with_name("example_run.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules["example_run"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    made = module.write_example(tmp_path_factory.mktemp("runs") / "two-devices", small_space, proven_table)
+    audit.save(made.path / "audit.json")
+    foretold.save(made.path / "predictor.json")
+    return made
 
 
 @pytest.fixture

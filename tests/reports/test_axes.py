@@ -44,12 +44,12 @@ def test_without_a_latency_there_is_no_device(run_folder):
 
 def test_a_model_is_placed_where_it_was_measured(run_folder):
     del run_folder.models[1]["macs"]
-    del run_folder.models[2]["latency"]["rpi4"]["measured_ms"]
+    del run_folder.files[2]["latency"]["rpi4"]["measured_ms"]
     run = load_run(run_folder.write())
     error, macs, _, _, on_rpi4 = run.objectives
-    assert model_value(run.models[0], error, run) == 1 - run_folder.models[0]["onnx_test_accuracy"]
+    assert model_value(run.models[0], error, run) == 1 - run_folder.files[0]["test_accuracy"]
     assert model_value(run.models[1], macs, run) == 6_000_000  # from the front
-    assert model_value(run.models[1], on_rpi4, run) == run_folder.models[1]["latency"]["rpi4"]["measured_ms"]
+    assert model_value(run.models[1], on_rpi4, run) == run_folder.files[1]["latency"]["rpi4"]["measured_ms"]
     assert model_value(run.models[2], on_rpi4, run) == 5.8  # predicted
 
 

@@ -11,13 +11,13 @@ def test_errors_are_relative_to_what_was_measured(run_folder):
 
 
 def test_a_model_without_a_prediction_or_a_measurement_is_left_out(run_folder):
-    run_folder.models[0]["latency"]["local-cpu"]["predicted_ms"] = None
-    run_folder.models[1]["latency"]["local-cpu"]["measured_ms"] = None
+    run_folder.files[0]["latency"]["local-cpu"]["predicted_ms"] = None
+    run_folder.files[1]["latency"]["local-cpu"]["measured_ms"] = None
     compared = compare_latencies(load_run(run_folder.write()).models, "local-cpu")
     assert [item.model.number for item in compared] == [3]
 
 
 def test_without_an_interval_the_measurement_is_its_own(run_folder):
-    run_folder.models[0]["latency"]["local-cpu"]["measured_ci95_ms"] = None
+    run_folder.files[0]["latency"]["local-cpu"]["measured_ci95_ms"] = None
     item = compare_latencies(load_run(run_folder.write()).models, "local-cpu")[0]
     assert item.low_ms == item.high_ms == item.measured_ms

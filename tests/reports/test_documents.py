@@ -1,9 +1,11 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from hwnas.errors import RunError, StoredFileError
-from hwnas.reports.documents import LatencyRecord, load_run
+from hwnas.reports.documents import load_run
+from hwnas.reports.verifications import LatencyRecord
 
 
 def test_reads_every_file_of_the_folder(run_folder):
@@ -18,9 +20,9 @@ def test_reads_every_file_of_the_folder(run_folder):
     assert [record.hypervolume for record in run.progress] == [0.61, 0.87]
     assert run.verification.devices == ("local-cpu", "rpi4")
     assert run.models[1].name == "winner-2"
-    assert run.models[1].accuracy == run_folder.models[1]["onnx_test_accuracy"]
+    assert run.models[1].accuracy == run_folder.files[1]["test_accuracy"]
     assert run.models[1].latency_on("rpi4").predicted_ms == 3.1
-    assert run.models[1].latency_on("toaster") == LatencyRecord(None, None, None)
+    assert run.models[1].latency_on("toaster") == LatencyRecord()
 
 
 def test_only_the_front_is_needed(run_folder):
@@ -35,14 +37,8 @@ def test_a_folder_without_a_front_says_how_to_go_on(tmp_path):
         load_run(tmp_path)
 
 
-def test_a_model_without_a_latency_object_has_its_own_numbers(run_folder):
-    del run_folder.models[0]["latency"]
-    run = load_run(run_folder.write())
-    assert run.models[0].latency_on("local-cpu").measured_ms == run_folder.models[0]["measured_ms"]
-
-
 def test_null_and_not_finite_numbers_are_missing(run_folder):
-    run_folder.models[0]["latency"]["local-cpu"]["predicted_ms"] = None
+    run_folder.files[0]["latency"]["local-cpu"]["predicted_ms"] = None
     run_folder.front[0]["values"]["error"] = float("nan")
     run_folder.progress[0]["hypervolume"] = None
     run = load_run(run_folder.write())
@@ -57,10 +53,9 @@ def test_null_and_not_finite_numbers_are_missing(run_folder):
         (lambda folder: folder.front[0].update(values={"error": "small"}), r"'values\.error'|error"),
         (lambda folder: folder.front[0]["architecture"].update(choices=[1.5]), "'choices' must be a list of whole"),
         (lambda folder: folder.objectives[0].pop("name"), "'name' must be a string, but there is none"),
-        (lambda folder: folder.models[0].update(file=3), "'file' must be a string, but it is 3"),
-        (lambda folder: folder.models[0].update(same_class="yes"), "'same_class' must be true or false"),
-        (lambda folder: folder.models[0].update(measured_ci95_ms=[1]), r"must be a list \[low, high\]"),
-        (lambda folder: folder.verification.update(schema_version=2), "must have schema_version 1, but it has 2"),
+        (lambda folder: folder.verification.update(schema_version=3), "must have schema_version 2, but it has 3"),
+        (lambda folder: setattr(folder, "settings", "precisions = 3"), "must list precisions"),
+        (lambda folder: setattr(folder, "settings", "precisions ="), "must be TOML"),
         (lambda folder: folder.verification.update(environment=[1]), "must be a JSON object, but it is a list"),
         (lambda folder: folder.evaluations[0].update(schema_version=7), "header of schema_version 1"),
     ],
@@ -92,3 +87,18 @@ def test_an_audit_and_a_predictor_are_read_where_there_are_some(run_folder, audi
     foretold.save(run_folder.path / "predictor.json")
     found = load_run(run_folder.path)
     assert (found.audit, found.predictor) == (audit, foretold)
+
+
+def test_the_last_choice_is_the_precision_counted_from_few_bits(run_folder):
+    run_folder.settings = 'precisions = ["fp32", "int8"]'
+    run_folder.models[0]["architecture"]["choices"] = [0, 0]
+    run_folder.models[0]["precision"] = "fp16"
+    run = load_run(run_folder.write())
+    assert run.precisions == ("int8", "fp32")
+    first = run.front[0].architecture
+    assert run.precision_of(replace(first, choices=(0, 0, 0))) == "int8"
+    assert run.precision_of(replace(first, choices=(0, 0, 1))) == "fp32"
+    assert run.model_of(replace(first, choices=(0, 0, 1))) is None  # the network, but in another precision
+    run_folder.models[0]["precision"] = "fp32"
+    run = load_run(run_folder.write())
+    assert run.model_of(replace(first, choices=(0, 0, 1))) is run.models[0]

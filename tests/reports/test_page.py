@@ -68,14 +68,15 @@ def test_nothing_is_loaded_from_anywhere(run_folder):
     page = Page(text)
     assert {name for name, _ in page.elements} & {"link", "img", "iframe", "object", "embed"} == set()
     assert all("src" not in attributes for _, attributes in page.elements)
-    assert re.search(r"@import|url\(|https?://|fetch\(|import\(", text) is None
+    named = text.replace('"http://www.w3.org/2000/svg"', "")  # a name, which nothing is fetched from
+    assert re.search(r"@import|url\(|https?://|fetch\(|import\(", named) is None
     policy = next(a["content"] for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
     assert policy.startswith("default-src 'none';")
 
 
 def test_links_stay_in_the_run_folder(run_folder):
     assert [link["href"] for link in Page(compose(run_folder)).all("a")] == [
-        f"models/winner-{number}.onnx" for number in (1, 2, 3)
+        f"models/winner-{number}/fp32.onnx" for number in (1, 2, 3)
     ]
 
 
@@ -89,20 +90,24 @@ def test_the_page_is_well_formed_and_can_be_read_aloud(run_folder):
     named = [attributes["aria-labelledby"] for _, attributes in page.elements if "aria-labelledby" in attributes]
     assert set(named) <= set(ids)
     plots = [attributes for attributes in page.all("div") if attributes.get("class", "").startswith("plot ")]
-    assert len(plots) == len(page.specs) == 5  # two fronts, two predictions, the hypervolume
+    assert len(plots) == len(page.specs) == 7  # two fronts, two predictions, twice the hypervolume, the time
     assert all(plot["role"] == "img" and plot["aria-label"].endswith(".") for plot in plots)
-    assert len(page.all("figcaption")) == 5
+    assert len(page.all("figcaption")) == 3  # the predictions and the time; the others' words stand above them
 
 
 def test_each_legend_key_names_its_trace(run_folder):
     page = Page(compose(run_folder))
-    keys = [attributes["data-trace"] for attributes in page.all("button") if "data-trace" in attributes]
-    assert keys == [str(index) for spec in page.specs for index in range(len(spec["data"]))]
+    keys = [attributes["data-role"] for attributes in page.all("button") if "data-role" in attributes]
+    fronts, predictions = ({trace["meta"]["role"] for trace in page.specs[index]["data"]} for index in (0, 2))
+    assert (
+        len(keys) == len(set(keys)) == len(fronts) + len(predictions)
+    )  # once for both devices, none for a single line
+    assert set(keys) == fronts | predictions
     style = compose(run_folder).split("<style>")[1].split("</style>")[0]
     for spec in page.specs:
         for trace in spec["data"]:
             role = trace["meta"]["role"]
-            assert role == "front" or f".swatch.{role}" in style
+            assert role in ("front-fp32", "band") or f".swatch.{role}" in style
 
 
 def test_every_property_that_drawings_name_is_set_by_the_style(run_folder):
@@ -110,6 +115,7 @@ def test_every_property_that_drawings_name_is_set_by_the_style(run_folder):
     style = text.split("<style>")[1].split("</style>")[0]
     used = set(re.findall(r"var\((--[a-z-]+)\)", text))
     assert used
+    used -= {"--columns"}  # set where it is used
     assert used <= set(re.findall(r"(--[a-z-]+):", style))
     dark = style.split("prefers-color-scheme: dark")[1].split("}")[0]
     colours = used - {"--font", "--mono"}
@@ -156,7 +162,7 @@ def test_any_objectives_render(run_folder, names, exported):
     fronts = 0 if len(names) == 1 else 1 if set(names) == {"macs"} or not devices else devices
     if len(names) == devices == 2:
         fronts = 1  # one latency against the other
-    assert len(page.specs) == fronts + (2 if exported else 0) + 1
+    assert len(page.specs) == fronts + (2 if exported else 0) + 3
     assert ("single objective" in page.text) == (len(names) == 1)
     assert page.broken == []
 
@@ -181,8 +187,10 @@ def test_no_string_of_a_file_becomes_markup(run_folder, exported):
     run_folder.verification["environment"] = {EVIL: EVIL, "list": [EVIL]}
     run_folder.verification["device"] = EVIL
     for model in run_folder.models:
-        model.update(description=EVIL, file=f"models/{EVIL}.onnx", same_class=False)
-        model["latency"][EVIL] = model["latency"].pop("rpi4")
+        model.update(name=EVIL, description=EVIL)
+        file = model["files"][0]
+        file.update(file=f"models/{EVIL}.onnx", precision=EVIL, same_class=0.5)
+        file["latency"][EVIL] = file["latency"].pop("rpi4") | {"not_measured": EVIL}
     if not exported:
         run_folder.verification = None
         run_folder.objectives = run_folder.objectives[1:]
@@ -197,17 +205,17 @@ def test_no_string_of_a_file_becomes_markup(run_folder, exported):
     assert page.all("img") == []
     assert page.all("b") == []
     assert all(not name.startswith("on") for _, attributes in page.elements for name in attributes)
-    assert all("<" not in spec for spec in re.findall(r'class="spec">(.*?)</script>', text))
+    assert all("<" not in spec for spec in re.findall(r'class="(?:spec|choices)">(.*?)</script>', text))
     assert "alert" in page.text  # shown, as text
     assert "$title" in page.text  # and not filled in
 
 
 def test_models_that_answer_otherwise_are_warned_of(run_folder):
-    assert "Every file gives the same classes" in Page(compose(run_folder)).text
-    run_folder.models[1]["same_class"] = False
+    assert "Every fp32 file gives the same classes" in Page(compose(run_folder)).text
+    run_folder.files[1]["same_class"] = 0.99
     text = Page(compose(run_folder)).text
     assert "Does not give the same classes as its PyTorch model: winner-2." in text
-    assert "Every file" not in text
+    assert "Every fp32 file" not in text
 
 
 def test_the_median_error_of_the_predictions_is_stated(run_folder):
@@ -225,10 +233,10 @@ def test_settings_and_environment_are_shown(run_folder):
 
 def test_networks_of_the_tables_are_drawn_beside_the_models(run_folder, proven_table, bare_table):
     tables = {
-        "local-cpu": proven_table,
-        "rpi4": bare_table,
-        "board": proven_table,
-        "tpu": "The table of <tpu> is not there.",
+        "local-cpu": {"fp32": proven_table},
+        "rpi4": {"fp32": bare_table},
+        "board": {"fp32": proven_table},
+        "tpu": {"fp32": "The table of <tpu> is not there."},
     }
     page = Page(compose_page(load_run(run_folder.write()), tables).replace(get_plotlyjs(), ""))
     assert page.broken == []
@@ -241,19 +249,23 @@ def test_networks_of_the_tables_are_drawn_beside_the_models(run_folder, proven_t
     ]
     assert page.headings.count("On board") == 1
     assert page.text.count("On 12 networks, each left out of the fit that foretells it") == 2
-    assert "No networks were measured to prove the latency table of rpi4." in page.text
+    assert "No networks were measured to prove the fp32 latency table of rpi4." in page.text
     assert "The table of <tpu> is not there." in page.text
 
 
 def test_before_the_export_the_networks_are_shown_alone(run_folder, proven_table):
     run_folder.verification = None
-    page = Page(compose_page(load_run(run_folder.write()), {"local-cpu": proven_table}).replace(get_plotlyjs(), ""))
+    page = Page(
+        compose_page(load_run(run_folder.write()), {"local-cpu": {"fp32": proven_table}}).replace(get_plotlyjs(), "")
+    )
     assert "No exported model has both" not in page.text
     assert any(trace["meta"]["role"] == "calibration" for spec in page.specs for trace in spec["data"])
 
 
 def test_pictures_lie_beside_the_report(run_folder, proven_table, bare_table):
-    write_report(run_folder.write(), {"local-cpu": proven_table, "rpi4": bare_table, "tpu": "There is none."})
+    write_report(
+        run_folder.write(), {"local-cpu": {"fp32": proven_table}, "rpi4": {"fp32": bare_table}, "tpu": {"fp32": "No."}}
+    )
     assert [path.name for path in run_folder.path.glob("*.png")] == ["predictions-local-cpu.png"]
 
 
@@ -267,7 +279,7 @@ def test_the_audit_and_the_predictor_are_sections_where_the_run_has_them(run_fol
     assert page.headings.count("Errors foretold from the evaluations") == 1
     assert "a regret of" in page.text
     assert "each foretold by a predictor fitted without it" in page.text
-    assert len(page.specs) == 7
+    assert len(page.specs) == 9
     style = compose(run_folder).split("<style>")[1].split("</style>")[0]
     roles = {trace["meta"]["role"] for spec in page.specs[4:6] for trace in spec["data"]}
     assert roles == {"shift", "network", "winner", "agreement"}

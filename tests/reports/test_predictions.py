@@ -41,7 +41,7 @@ def test_predictions_carry_their_intervals(run_folder):
     drawn = traces(prediction_figure(compared))
     point, line = drawn["point"], drawn["agreement"]
     assert list(point.x) == [1.9, 3.1, 5.8]
-    for index, model in enumerate(run_folder.models):
+    for index, model in enumerate(run_folder.files):
         low, high = model["latency"]["rpi4"]["measured_ci95_ms"]
         assert point.y[index] - point.error_y.arrayminus[index] == pytest.approx(low)
         assert point.y[index] + point.error_y.array[index] == pytest.approx(high)

@@ -2,6 +2,7 @@ import pytest
 
 from hwnas.reports.documents import ObjectiveRecord
 from hwnas.reports.quantities import (
+    duration,
     objective_title,
     scale_for,
     signed_percent,
@@ -72,3 +73,11 @@ def test_objective_titles():
     names = ["latency_ms@rpi4", "macs", "peak_memory", "my_score"]
     titles = [objective_title(ObjectiveRecord(name, "", "minimize")) for name in names]
     assert titles == ["Latency on rpi4", "MACs", "Peak memory", "My score"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [(0.0, "0 s"), (0.42, "0.42 s"), (38.2, "38 s"), (59.6, "1 min 00 s"), (192.3, "3 min 12 s"), (7500, "2 h 05 min")],
+)
+def test_times_are_written_for_people(seconds, written):
+    assert duration(seconds).replace("\N{NO-BREAK SPACE}", " ") == written

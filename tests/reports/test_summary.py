@@ -44,6 +44,6 @@ def test_one_model_spans_nothing(run_folder):
 
 
 def test_of_two_equally_accurate_models_the_faster_is_best(run_folder):
-    for model in run_folder.models:
-        model["onnx_test_accuracy"] = 0.9
+    for file in run_folder.files:
+        file["test_accuracy"] = 0.9
     assert "is winner-1, with 90.0%" in summary_lead(load_run(run_folder.write()))

@@ -168,7 +168,13 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "beside.py").write_text("CHANNELS = 4")
     (tmp_path / "mine.py").write_text(MINE)
     monkeypatch.chdir(tmp_path)
+    forget_mine()
     yield tmp_path / "mine.py"
+    forget_mine()
+
+
+def forget_mine() -> None:
+    """Other tests have a module of that name, too."""
     for name in [name for name in sys.modules if name in ("beside", "mine") or name.startswith("hwnas_user_")]:
         del sys.modules[name]
 

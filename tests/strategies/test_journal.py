@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,8 @@ import pytest
 from hwnas.errors import RunError
 from hwnas.files import JsonLines
 from hwnas.front import Candidate, Evaluation
-from hwnas.objectives import macs
-from hwnas.strategies.journal import Journal
+from hwnas.objectives import Objective, macs
+from hwnas.strategies.journal import TOLD_FIRST, Journal, rescore
 from hwnas.testing import ToySpace
 
 SPACE = ToySpace()
@@ -78,3 +79,27 @@ def test_many_quick_evaluations_do_not_each_wait_for_the_disk(
         clock[0] += seconds
         journal.add(kept[0])
     assert synced == pytest.approx([100.0, 101.1, 103.1])
+
+
+def test_rescored_evaluations_keep_what_was_expensive(tmp_path: Path, kept: list[Evaluation]) -> None:
+    path = tmp_path / "evaluations.jsonl"
+    error = Objective("error", "fraction", lambda _: [])
+    objectives = [error, macs(SPACE)]
+    journal = Journal(JsonLines(path), identity={"seed": 0}, space=SPACE, objectives=objectives)
+    journal.read()
+    failed = Evaluation(Candidate(EVERYTHING[5]), seconds=2.0, failure="it is odd")
+    for number, one in enumerate(kept):
+        if one.failure is None:
+            journal.add(replace(one, values={"error": 0.25 + number / 8, "macs": 1.0}))
+    journal.add(failed)
+    before = journal.evaluations
+    rescore(JsonLines(path), identity={"seed": 1}, space=SPACE, objectives=objectives)
+    identity = {"seed": 1, TOLD_FIRST: len(before)}
+    again = Journal(JsonLines(path), identity=identity, space=SPACE, objectives=objectives)
+    again.read()
+    assert [one.candidate for one in again.evaluations] == [one.candidate for one in before]
+    assert again.evaluations[-1] == failed
+    expected = macs(SPACE).evaluate([one.architecture for one in before])
+    for one, old, value in zip(again.evaluations[:-1], before, expected, strict=False):
+        assert one.values == {"error": old.values["error"], "macs": value}
+        assert one.seconds == old.seconds

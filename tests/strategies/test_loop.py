@@ -726,3 +726,36 @@ def test_evaluations_are_in_the_order_of_asking_whatever_the_order_they_come_in(
     kept = [line["architecture"] for line in journal(tmp_path / "mixed")[1:]]
     assert kept[0] == list(straight.evaluations)[POPULATION - 1].to_json()
     assert log(tmp_path / "mixed") == log(tmp_path / "straight")
+
+
+def test_evaluations_of_an_earlier_search_are_told_first(tmp_path: Path) -> None:
+    """Also where the strategy would not have asked for them; stopped and gone on with, it comes to the same."""
+    journal = JsonLines(tmp_path / "evaluations.jsonl")
+    known, asked = EVERYTHING[:3], [EVERYTHING[4:6], [EVERYTHING[1], EVERYTHING[7]]]
+    judge = Judge()
+    objectives = [Objective("error", "fraction", judge), macs(SPACE)]
+    identity = {"seed": 0, "told_first": 3}
+    journal.append({"schema_version": 1, **identity})
+    for one in known:
+        values = {"error": 0.5, "macs": macs(SPACE).evaluate([one])[0]}
+        journal.append({"architecture": one.to_json(), "values": values, "seconds": 0.0})
+
+    def run(budget: int) -> tuple[SearchLoop, Listed]:
+        strategy = Listed([*asked, []])
+        loop = SearchLoop(SPACE, objectives, strategy, journal, identity, JsonLines(tmp_path / "log.jsonl"))
+        loop.run(budget)
+        return loop, strategy
+
+    loop, strategy = run(6)
+    assert [[one.architecture for one in told] for told in strategy.told] == [known, *asked]
+    assert judge.calls == [*asked[0], EVERYTHING[7]]
+    assert list(loop.evaluations) == [*known, *asked[0], EVERYTHING[7]]
+    assert [one.evaluations for one in loop.generations] == [3, 5, 6]
+    again, _ = run(6)
+    assert again.evaluations == loop.evaluations
+    assert len(judge.calls) == 3
+    loop.state_path.unlink()
+    again, strategy = run(6)
+    assert again.evaluations == loop.evaluations
+    assert [one.architecture for one in strategy.told[0]] == known
+    assert len(judge.calls) == 3

@@ -15,7 +15,7 @@ import numpy as np
 from hwnas.devices.runtimes.runtime import Array, Runtime, Session, held_inputs
 from hwnas.errors import DeviceError
 
-__all__ = ["OpenVino"]
+__all__ = ["OpenVino", "read_model", "refusal_reason"]
 
 PRECISIONS: Final = {"FP32": "fp32", "FP16": "fp16", "INT8": "int8"}
 WHAT_DRIVES: Final = {
@@ -79,12 +79,12 @@ class OpenVino(Runtime):
         """
         self.require()
         try:
-            model = _read(onnx_path)
+            model = read_model(onnx_path)
             compiled = _core().compile_model(model, self._device, self._settings(model, num_threads))
             return OpenVinoSession(compiled)
         except Exception as error:  # its front ends raise classes of their own that share no public root
             raise DeviceError(
-                f"Runtime {self.name}", f"must load {onnx_path}", came=f"it says: {_reason(error)}"
+                f"Runtime {self.name}", f"must load {onnx_path}", came=f"it says: {refusal_reason(error)}"
             ) from error
 
     def _capabilities(self) -> set[str]:
@@ -150,7 +150,7 @@ def _core() -> Any:
     return openvino.Core()
 
 
-def _read(onnx_path: Path) -> Any:
+def read_model(onnx_path: Path) -> Any:
     """The model, read by the ONNX front end alone: asked for any, OpenVINO also tries the others, and they complain."""
     from openvino.frontend import FrontEndManager
 
@@ -165,7 +165,7 @@ def _is_half(model: Any) -> bool:
     return any(port.get_element_type().get_type_name() == "f16" for node in model.get_ops() for port in node.outputs())
 
 
-def _reason(error: BaseException) -> str:
+def refusal_reason(error: BaseException) -> str:
     """The operators that it refuses, or the last line, of a message that is mostly source lines of OpenVINO."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     listed = [line.removeprefix("-- ") for line in lines if line.startswith("-- ")]

@@ -11,8 +11,8 @@ import hashlib
 import importlib
 import re
 import weakref
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,12 +37,14 @@ class Engine:
         inputs: names, in the order of the .onnx file.
         outputs: likewise.
         timing_cache: the file of tuned kernels that it was built with, None where the library tunes nothing.
+        settings: what the builder was told, for whoever builds it again: JSON.
     """
 
     plan: bytes
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     timing_cache: Path | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 class TensorRt(Runtime):
@@ -149,7 +151,16 @@ class TensorRt(Runtime):
                 scratch.write_bytes(bytes(config.get_timing_cache().serialize()))
         inputs = tuple(network.get_input(index).name for index in range(network.num_inputs))
         outputs = tuple(network.get_output(index).name for index in range(network.num_outputs))
-        return Engine(bytes(plan), inputs, outputs, cache)
+        settings = {
+            "library": self.name,
+            "version": str(trt.__version__),
+            "strongly_typed": True,
+            "tf32": False,
+            "compute_capabilities": list(compute_capabilities),
+            "optimization_level": int(config.builder_optimization_level),
+            "timing_cache_sha256": None if cache is None else hashlib.sha256(cache.read_bytes()).hexdigest(),
+        }
+        return Engine(bytes(plan), inputs, outputs, cache, settings)
 
     def _read_timing_cache(self, config: Any) -> Path:
         """Gives `config` what is known of this GPU; a file of another GPU or version is left aside."""
@@ -189,9 +200,7 @@ class TensorRtSession(Session):
 
     def __init__(self, trt: Any, loaded: Any, engine: Engine, cuda: Cuda) -> None:
         self._engine, self._cuda = engine, cuda
-        self._timing_cache = None
-        if engine.timing_cache is not None:
-            self._timing_cache = hashlib.sha256(engine.timing_cache.read_bytes()).hexdigest()
+        self._timing_cache = engine.settings.get("timing_cache_sha256")
         names = (*engine.inputs, *engine.outputs)
         shapes = {name: tuple(loaded.get_tensor_shape(name)) for name in names}
         types = {name: np.dtype(trt.nptype(loaded.get_tensor_dtype(name))) for name in names}

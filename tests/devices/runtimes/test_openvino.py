@@ -106,8 +106,8 @@ def test_the_precision_of_inference_is_that_of_the_model(
 def test_the_compiled_model_is_as_asked_for(model_path, num_threads):
     openvino = pytest.importorskip("openvino", reason="pip install 'hwnas[openvino]'")
     runtime = OpenVino("CPU")
-    settings = runtime._settings(openvino_file._read(model_path), num_threads)
-    compiled = openvino_file._core().compile_model(openvino_file._read(model_path), "CPU", settings)
+    settings = runtime._settings(openvino_file.read_model(model_path), num_threads)
+    compiled = openvino_file._core().compile_model(openvino_file.read_model(model_path), "CPU", settings)
     assert compiled.get_property("INFERENCE_PRECISION_HINT") == openvino.Type.f32
     assert compiled.get_property("INFERENCE_NUM_THREADS") == min(num_threads, os.cpu_count())
     assert compiled.get_property("NUM_STREAMS") == 1

@@ -335,6 +335,7 @@ class Library:
     """A TensorRT whose engines double, and which writes down how they were asked for."""
 
     __version__ = "10.3.0"
+    builder_optimization_level = 3
     ILogger = type("ILogger", (), {"Severity": SimpleNamespace(ERROR=1)})
     BuilderFlag = SimpleNamespace(TF32="tf32")
     NetworkDefinitionCreationFlag = SimpleNamespace(STRONGLY_TYPED=0)
@@ -413,6 +414,19 @@ def test_the_timing_cache_is_kept_grows_and_is_hashed(installed, model_path, tmp
     assert path.read_bytes() == b"+tuned+tuned"
     hashes = [hashlib.sha256(content).hexdigest() for content in (b"+tuned", b"+tuned+tuned")]
     assert [session.properties["timing_cache_sha256"] for session in (first, second)] == hashes
+
+
+def test_what_the_builder_was_told_is_recorded(installed, model_path):
+    engine = installed.runtime.build(model_path)
+    assert engine.settings == {
+        "library": "tensorrt",
+        "version": "10.3.0",
+        "strongly_typed": True,
+        "tf32": False,
+        "compute_capabilities": [],
+        "optimization_level": 3,
+        "timing_cache_sha256": hashlib.sha256(engine.timing_cache.read_bytes()).hexdigest(),
+    }
 
 
 def test_a_timing_cache_of_another_gpu_is_replaced(installed, model_path):

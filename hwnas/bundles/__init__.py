@@ -1,0 +1,51 @@
+"""Bundles: the files of one exported model, with the proof beside them, that anyone can check without hwnas."""
+
+from hwnas.bundles.checking import (
+    DATA,
+    MANIFEST,
+    MAX_DIFFERENCE,
+    BundleError,
+    Finding,
+    Images,
+    altered_files,
+    check_bundle,
+    compare,
+    examine,
+    read_images,
+    render,
+    sha256_of,
+    shortcomings,
+)
+from hwnas.bundles.manifest import (
+    REFERENCE,
+    VERIFIER,
+    listed_file,
+    load_manifest,
+    write_manifest,
+    write_reference,
+    write_test_data,
+)
+
+__all__ = [
+    "DATA",
+    "MANIFEST",
+    "MAX_DIFFERENCE",
+    "REFERENCE",
+    "VERIFIER",
+    "BundleError",
+    "Finding",
+    "Images",
+    "altered_files",
+    "check_bundle",
+    "compare",
+    "examine",
+    "listed_file",
+    "load_manifest",
+    "read_images",
+    "render",
+    "sha256_of",
+    "shortcomings",
+    "write_manifest",
+    "write_reference",
+    "write_test_data",
+]

@@ -1,0 +1,65 @@
+"""Running a model in memory on images: what the choice of a precision is judged by.
+
+Verification runs the files instead, on the devices that they are for.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from hwnas.errors import SettingsError
+
+__all__ = ["batches_for", "open_session", "run_onnx"]
+
+Array = npt.NDArray[Any]
+
+MOST_TOGETHER: Final = 64
+"""Images of a batch where the model takes any number: more are not faster, and their activations take memory."""
+
+
+def batches_for(model: onnx.ModelProto, images_NCHW: Array) -> Iterator[Array]:
+    """The images in batches of the size that the model takes, float32; the last is filled up with the first images.
+
+    Raises:
+        SettingsError: no images, or images of another shape than the model's input.
+    """
+    batch, *shape = (size.dim_value for size in model.graph.input[0].type.tensor_type.shape.dim)
+    came = np.shape(images_NCHW)
+    if not came or came[0] == 0:
+        raise SettingsError("images", "must be at least one", came="none came")
+    if list(came[1:]) != shape:
+        wanted, given = ("x".join(map(str, one)) for one in (shape, came[1:]))
+        raise SettingsError("images", f"must be of {wanted}", came=f"images of {given} came")
+    for start in range(0, came[0], batch or MOST_TOGETHER):
+        some = np.arange(start, start + batch) % came[0] if batch else slice(start, start + MOST_TOGETHER)
+        yield np.ascontiguousarray(images_NCHW[some], dtype=np.float32)
+
+
+def run_onnx(model: onnx.ModelProto, images_NCHW: Array) -> Array:
+    """The logits (N, K) of the model, by ONNX Runtime on one thread of this machine's CPU.
+
+    Raises SettingsError as `batches_for` does.
+    """
+    session, name = open_session(model), model.graph.input[0].name
+    logits_NK = np.concatenate([session.run(None, {name: x_BCHW})[0] for x_BCHW in batches_for(model, images_NCHW)])
+    return logits_NK[: len(images_NCHW)]
+
+
+def open_session(model: onnx.ModelProto, *, as_is: bool = False) -> Any:
+    """An onnxruntime.InferenceSession on one thread: the same numbers each time.
+
+    Args:
+        model: the model.
+        as_is: runs node by node what is in the graph; else ONNX Runtime fuses nodes, as it does where it is deployed.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    if as_is:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

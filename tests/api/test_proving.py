@@ -1,0 +1,100 @@
+"""The proof of one bundle."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from hwnas.api.proving import Proven, check_structure, prove
+from hwnas.api.run_folder import RunFolder, open_run
+from hwnas.api.winners import load_network, load_winners
+from hwnas.bundles import altered_files, listed_file, load_manifest, write_manifest
+from hwnas.errors import ExportError, StoredFileError
+from hwnas.training import accuracy
+
+
+@pytest.fixture
+def run(verified: Path, tmp_path: Path) -> RunFolder:
+    shutil.copytree(verified, tmp_path / "run")
+    return open_run(tmp_path / "run")
+
+
+def proof(run: RunFolder) -> Proven:
+    return prove(run, load_winners(run)[0])
+
+
+def rewrite(run: RunFolder, alter: Callable[[Path], object]) -> None:
+    """Alters files of the first bundle as one who makes bundles would: the manifest has their hashes."""
+    bundle = run.path / load_winners(run)[0].bundle
+    manifest = load_manifest(bundle)
+    alter(bundle)
+    files = {name: {**entry, **listed_file(bundle / name)} for name, entry in manifest["files"].items()}
+    write_manifest(bundle, {**manifest, "files": files})
+
+
+def test_what_is_found_is_of_the_file_itself_and_is_written_down(run: RunFolder) -> None:
+    found = proof(run)
+    assert sorted(found.findings) == ["fp32.onnx", "int8.onnx"]
+    network = load_network(run, found.winner)
+    fp32, int8 = found.findings["fp32.onnx"], found.findings["int8.onnx"]
+    assert fp32["test_accuracy"] == pytest.approx(accuracy(network, run.data, run.data.test))
+    assert (fp32["same_class"], found.own) == (1.0, "fp32.onnx")
+    assert fp32["max_abs_difference"] <= 1e-4 < int8["max_abs_difference"]
+    found.latency = {name: {"board": {"measured_ms": None}} for name in found.findings}
+    found.record({"board": None})
+    manifest = load_manifest(found.path)
+    assert altered_files(found.path, manifest) == []
+    assert manifest["files"]["int8.onnx"]["found"].items() >= int8.items()
+    assert manifest["files"]["int8.onnx"]["found"]["structure"] == "passes"
+    assert manifest["devices"] == {"board": None}
+
+
+def test_a_file_that_is_not_its_model_is_refused(run: RunFolder) -> None:
+    def alter(bundle: Path) -> None:
+        model = onnx.load(bundle / "fp32.onnx")
+        bias = next(tensor for tensor in model.graph.initializer if tensor.dims == [10])
+        bias.CopyFrom(onnx.numpy_helper.from_array(np.arange(10, dtype=np.float32), bias.name))
+        onnx.save(model, bundle / "fp32.onnx")
+
+    rewrite(run, alter)
+    with pytest.raises(ExportError, match=r"fp32\.onnx must give torch's outputs within 0\.0001"):
+        proof(run)
+
+
+def test_answers_that_torch_does_not_give_are_refused(run: RunFolder) -> None:
+    def alter(bundle: Path) -> None:
+        with np.load(bundle / "reference.npz") as stored:
+            arrays = dict(stored)
+        arrays["test_logits"] = arrays["test_logits"] + 1
+        np.savez_compressed(bundle / "reference.npz", **arrays)
+
+    rewrite(run, alter)
+    with pytest.raises(ExportError, match=r"reference\.npz must hold what torch gives by its weights"):
+        proof(run)
+
+
+def test_weights_of_another_network_are_named(run: RunFolder) -> None:
+    rewrite(run, lambda bundle: torch.save({"other": torch.zeros(1)}, bundle / "weights.pt"))
+    with pytest.raises(StoredFileError, match="must hold the weights of winner-1"):
+        proof(run)
+
+
+@pytest.mark.parametrize("content", [b"", b"rubbish", None])
+def test_a_broken_or_missing_file_is_named(run: RunFolder, content: bytes | None) -> None:
+    path = run.path / load_winners(run)[0].bundle / "int8.onnx"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ExportError, match=r"int8\.onnx must .* Export again: hwnas export"):
+        proof(run)
+
+
+@pytest.mark.parametrize("content", [b"", b"rubbish"])
+def test_what_is_no_model_fails_the_structural_check(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "model.onnx").write_bytes(content)
+    with pytest.raises(ExportError, match=r"model\.onnx must pass the ONNX checker"):
+        check_structure(tmp_path / "model.onnx")
