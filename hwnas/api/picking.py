@@ -8,7 +8,6 @@ from hwnas.api.bounds import Bound, parse_bounds
 from hwnas.api.measured import measured_winners
 from hwnas.api.run_folder import DataSource, RunFolder, open_run, require_one_process
 from hwnas.api.winners import export_evaluations
-from hwnas.errors import RunError
 from hwnas.front import Evaluation, ParetoFront
 from hwnas.progress import OnProgress, silent
 from hwnas.spaces import Architecture, SearchSpace
@@ -67,15 +66,8 @@ def pick(
     """
     require_one_process("pick")
     folder = open_run(run, space=space, data=data)
-    front = folder.load_front()
+    front = folder.load_front(empty=False)
     limits = parse_bounds(bounds, front.objectives)
-    if not len(front):
-        raise RunError(
-            f"Run folder {folder.path}",
-            "must hold a front with members",
-            came="its front is empty",
-            do="Raise its bounds or its evaluations",
-        )
     measured = _measured(folder)
     chosen = _choose(front, limits, measured)
     known = measured.get(chosen.architecture, {})

@@ -143,8 +143,8 @@ class RunFolder:
             )
         return space
 
-    def load_front(self) -> ParetoFront:
-        """The front that the search has found. Raises RunError where there is none yet."""
+    def load_front(self, *, empty: bool = True) -> ParetoFront:
+        """The front that the search has found. Raises RunError: there is none yet, or none with members, unless `empty`."""
         if not self.front.exists():
             raise RunError(
                 f"Run folder {self.path}",
@@ -152,7 +152,15 @@ class RunFolder:
                 came="it has none yet",
                 do=f"Search: hwnas search {self.path}",
             )
-        return ParetoFront.load(self.front, self.space)
+        front = ParetoFront.load(self.front, self.space)
+        if not len(front) and not empty:
+            raise RunError(
+                f"Run folder {self.path}",
+                "must hold a front with members",
+                came="its front is empty",
+                do="Raise its bounds or its evaluations",
+            )
+        return front
 
     def begin(self) -> None:
         """Makes the folder, or checks that the results in it follow from the same settings, and writes run.toml.

@@ -138,14 +138,7 @@ def export(
     count = folder.settings.winners if winners is None else winners
     if count < 1:
         raise SettingsError("winners", "must be at least 1", came=f"{count} came")
-    front = folder.load_front()
-    if not len(front):
-        raise RunError(
-            f"Run folder {folder.path}",
-            "must hold a front with members",
-            came="its front is empty",
-            do="Raise its bounds or its evaluations",
-        )
+    front = folder.load_front(empty=False)
     own = AloneSettings.of(folder, epochs=finetune_epochs)
     wanted = [_describe(folder, one, number, own, options) for number, one in enumerate(front.choose(count), start=1)]
     with exclusive(folder.path), stage(folder, "exporting"):
