@@ -26,7 +26,7 @@ INSTALL_HINTS: Final = {
     "QNN": "pip install onnxruntime-qnn in place of onnxruntime, on a machine with a Qualcomm NPU",
     "MIGraphX": "pip install onnxruntime-migraphx in place of onnxruntime, on a machine with an AMD GPU and ROCm",
     "Xnnpack": "a build of onnxruntime with --use_xnnpack",
-    "ACL": "a build of onnxruntime with --use_acl (Arm Compute Library)",
+    "ACL": "a build of onnxruntime 1.31 or older with --use_acl (Arm Compute Library)",
     "Dnnl": "a build of onnxruntime with --use_dnnl (oneDNN)",
 }
 NAMES: Final = {"Dml": "directml"}

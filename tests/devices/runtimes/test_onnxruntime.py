@@ -55,9 +55,9 @@ def test_a_runtime_has_a_version_where_the_build_has_its_provider(monkeypatch, n
     assert versions == {**dict.fromkeys(LISTED), name: onnxruntime.__version__}
 
 
-def test_the_listed_providers_are_those_that_onnx_runtime_knows():
+def test_every_listed_provider_is_tried_here():
+    """Their names in ONNX Runtime are written out above: its own list loses some from version to version."""
     assert PROVIDERS.keys() == LISTED.keys()
-    assert set(PROVIDERS.values()) <= set(onnxruntime.get_all_providers())
 
 
 def test_a_provider_that_the_build_has_is_found_though_it_is_not_listed(monkeypatch):
