@@ -23,6 +23,7 @@ except ImportError:  # Windows
 
 __all__ = [
     "JsonLines",
+    "cache_folder",
     "exclusive",
     "first_difference",
     "read_json",
@@ -34,6 +35,11 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+
+
+def cache_folder(name: str) -> Path:
+    """Where what can be had again is kept for later runs: $XDG_CACHE_HOME/hwnas/<name>, by default in ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().absolute() / "hwnas" / name
 
 
 @contextlib.contextmanager

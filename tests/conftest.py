@@ -1,8 +1,10 @@
-"""The order of the tests, and a latency table that several parts show, check and draw.
+"""The order of the tests, a cache of their own, and a latency table that several parts show, check and draw.
 
-Its costs are made up; its networks nearly take their sum.
+The table's costs are made up; its networks nearly take their sum.
 """
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,16 @@ LONGEST = ("test_readme.py", "test_searching.py", "test_first_run.py")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files come first; what is given to processes keeps the order of collection."""
     items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One folder of caches for all processes of a test run, those that tests start among them, new for each run."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    folder = tmp_path_factory.getbasetemp()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder.parent / f"caches-{run}" if run else folder / "caches"))
+        yield
 
 
 @pytest.fixture(scope="session")

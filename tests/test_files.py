@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hwnas.errors import StoredFileError
 from hwnas.files import (
     JsonLines,
+    cache_folder,
     first_difference,
     read_json,
     read_json_lines,
@@ -421,3 +422,11 @@ def test_without_sync_a_file_is_replaced_whole_all_the_same(tmp_path: Path, monk
         write_text(path, "two", sync=False)
     assert [one.name for one in tmp_path.iterdir()] == ["a.json"]
     assert path.read_text() == "one"
+
+
+def test_caches_lie_where_the_system_wants_them(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder("tensorrt") == tmp_path / "hwnas" / "tensorrt"
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert cache_folder("tensorrt") == tmp_path / "home" / ".cache" / "hwnas" / "tensorrt"

@@ -1,6 +1,7 @@
 """Exporters: torch modules to model files, in the precision that a device is to run."""
 
 from hwnas.exporters.calibration import CALIBRATION_METHODS, choose_calibration
+from hwnas.exporters.export_cache import ExportCache
 from hwnas.exporters.image_input import with_image_input
 from hwnas.exporters.inference import batches_for, run_onnx
 from hwnas.exporters.metadata import model_metadata
@@ -14,6 +15,7 @@ from hwnas.exporters.tensorrt import find_engine_library, save_engine
 __all__ = [
     "CALIBRATION_METHODS",
     "PRECISIONS",
+    "ExportCache",
     "OperatorGraphs",
     "Quantized",
     "batches_for",

@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 from torch import nn
 
-from hwnas.exporters import chain_models, export_many, export_onnx, save_onnx, to_precision
+from hwnas.exporters import ExportCache, chain_models, export_onnx, save_onnx, to_precision
 from hwnas.layers import ConvBNAct
 from hwnas.progress import OnProgress, silent
 from hwnas.spaces import Architecture, Operator, SearchSpace
@@ -65,6 +65,7 @@ class MeasuredModels:
         self._batch_size = batch_size
         self._precision = precision
         self._symmetric = symmetric
+        self._cache = ExportCache()
         self._number = {operator: number for number, operator in enumerate(space.all_operators())}
 
     def probes(self, operators: Sequence[Operator], on_progress: OnProgress = silent) -> dict[str, Path]:
@@ -120,9 +121,13 @@ class MeasuredModels:
         missing = [operator for operator in operators if not self._path(operator).exists()]
         for start in range(0, len(missing), EXPORTED_TOGETHER):
             some = missing[start : start + EXPORTED_TOGETHER]
-            modules = [self._space.build_operator(operator) for operator in some]
-            shapes = [operator.input_shape for operator in some]
-            for operator, model in zip(some, export_many(modules, shapes, batch_size=self._batch_size), strict=True):
+            models = self._cache.export_many(
+                [self._space.build_operator(operator) for operator in some],
+                [operator.input_shape for operator in some],
+                keys=[operator.key for operator in some],
+                batch_size=self._batch_size,
+            )
+            for operator, model in zip(some, models, strict=True):
                 save_onnx(model, self._path(operator))
             on_progress("exporting", len(operators) - len(missing) + start + len(some), len(operators))
 
@@ -138,8 +143,12 @@ class MeasuredModels:
             for shape in shapes
         }
         missing = [shape for shape in shapes if not paths[shape].exists()]
-        layers = [_context_layer(shape) for shape in missing]
-        models = export_many(layers, missing, batch_size=self._batch_size) if missing else []
+        models = self._cache.export_many(
+            [_context_layer(shape) for shape in missing],
+            missing,
+            keys=["context" for _ in missing],
+            batch_size=self._batch_size,
+        )
         for shape, model in zip(missing, models, strict=True):
             save_onnx(model, paths[shape])
         return {shape: onnx.load(path) for shape, path in paths.items()}

@@ -10,7 +10,6 @@ import pytest
 
 from hwnas.devices import Device, Measurement, MeasurementPlan
 from hwnas.latency import LatencyTable, TableIdentity, profiling
-from hwnas.latency import models as models_module
 from hwnas.latency.models import MeasuredModels
 from hwnas.testing import SimulatedHost, ToySpace
 
@@ -73,25 +72,6 @@ def exported(space, tmp_path_factory) -> Path:
     models.probes(space.all_operators())
     models.networks(space.everything())
     return folder
-
-
-@pytest.fixture(autouse=True, scope="session")
-def exported_once():
-    """Modules of the same form and shape are exported once in all tests: it takes seconds."""
-    known: dict[tuple[str, tuple[int, ...], int], onnx.ModelProto] = {}
-    real = models_module.export_many
-
-    def export(modules, shapes, *, batch_size=1):
-        keys = [(repr(one), tuple(shape), batch_size) for one, shape in zip(modules, shapes, strict=True)]
-        new = [place for place, key in enumerate(keys) if key not in known]
-        if new:
-            found = real([modules[place] for place in new], [shapes[place] for place in new], batch_size=batch_size)
-            known.update(zip([keys[place] for place in new], found, strict=True))
-        return [known[key] for key in keys]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(models_module, "export_many", export)
-        yield
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from hwnas.errors import MissingRuntimeError
+from hwnas.files import cache_folder
 
 __all__ = ["INSTALL_HINT", "NAME", "BrowserFiles", "browser_version", "fetch_package", "find_files"]
 
@@ -149,8 +150,7 @@ def _find_browser() -> Path:
 
 
 def _cached_package() -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().absolute()
-    return cache / "hwnas" / NAME / PINNED_VERSION
+    return cache_folder(NAME) / PINNED_VERSION
 
 
 def _package_version(package: Path) -> str | None:

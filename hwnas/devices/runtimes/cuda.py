@@ -2,14 +2,12 @@
 
 import csv
 import importlib
-import os
 import subprocess
-from pathlib import Path
 from typing import Any, Final
 
 from hwnas.errors import DeviceError
 
-__all__ = ["Cuda", "cache_folder", "gpu_properties"]
+__all__ = ["Cuda", "gpu_properties"]
 
 QUERY: Final = {"name": "gpu", "driver_version": "gpu_driver", "compute_cap": "compute_capability"}
 SMI_SECONDS: Final = 10
@@ -64,8 +62,3 @@ def gpu_properties() -> dict[str, str]:
     if len(values) != len(QUERY):
         return {}
     return {name: value.strip() for name, value in zip(QUERY.values(), values, strict=True)}
-
-
-def cache_folder(runtime: str) -> Path:
-    """Where a runtime keeps what it has learned of this GPU: $XDG_CACHE_HOME/hwnas/<runtime>, by default in ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hwnas" / runtime

@@ -8,9 +8,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from hwnas.devices.runtimes.cuda import cache_folder, gpu_properties
+from hwnas.devices.runtimes.cuda import gpu_properties
 from hwnas.devices.runtimes.runtime import Array, Runtime, RuntimeFactory, Session, held_inputs
 from hwnas.errors import DeviceError
+from hwnas.files import cache_folder
 
 __all__ = ["OnnxRuntime", "providers_of_build"]
 

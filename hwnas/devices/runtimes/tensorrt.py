@@ -18,10 +18,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from hwnas.devices.runtimes.cuda import Cuda, cache_folder
+from hwnas.devices.runtimes.cuda import Cuda
 from hwnas.devices.runtimes.runtime import Array, Runtime, Session, held_inputs
 from hwnas.errors import DeviceError, MissingRuntimeError
-from hwnas.files import replacing
+from hwnas.files import cache_folder, replacing
 
 __all__ = ["Engine", "TensorRt"]
 

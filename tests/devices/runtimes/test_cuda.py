@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from hwnas.devices.runtimes.cuda import Cuda, cache_folder, gpu_properties
+from hwnas.devices.runtimes.cuda import Cuda, gpu_properties
 from hwnas.errors import DeviceError
 
 
@@ -110,11 +110,3 @@ def test_without_an_answer_nothing_is_known_of_the_gpu(smi, error):
 def test_another_answer_is_none(smi, answer):
     smi(answer)
     assert gpu_properties() == {}
-
-
-def test_caches_lie_where_the_system_wants_them(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder("tensorrt") == tmp_path / "hwnas" / "tensorrt"
-    monkeypatch.setenv("XDG_CACHE_HOME", "")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert cache_folder("tensorrt") == tmp_path / "home" / ".cache" / "hwnas" / "tensorrt"
