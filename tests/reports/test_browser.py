@@ -302,6 +302,28 @@ COLOUR = """document.querySelector('#figure-front-0 .plot').data
               .find((trace) => /^front-/.test(trace.meta.role)).marker.color"""
 
 
+def test_motion_is_reduced_where_that_is_asked_for(open_page, report, page):
+    """And where it is not, a jump within the page is smooth."""
+    behaviour = "getComputedStyle(document.documentElement).scrollBehavior"
+    assert page.evaluate(behaviour) == "auto"
+    assert open_page(report, "dark").evaluate(behaviour) == "smooth"
+    moving = """() => [...document.querySelectorAll("*")].filter((one) => {
+      const style = getComputedStyle(one);
+      return style.animationName !== "none" || !/^(0s(, )?)+$/.test(style.transitionDuration);
+    }).map((one) => one.tagName + "." + one.getAttribute("class"))"""
+    assert page.evaluate(moving) == []
+
+
+def test_the_table_of_models_fits_a_wide_screen(page, example):
+    """Two precisions on two devices; on narrow screens it scrolls."""
+    widths = page.evaluate(
+        "[...document.querySelectorAll('.table-scroll')].filter((one) => one.querySelector('#caption-models'))"
+        ".map((one) => [one.scrollWidth, one.clientWidth])"
+    )
+    assert len(widths) == 1
+    assert all(inner <= outer for inner, outer in widths)
+
+
 def test_colours_follow_the_scheme(page):
     light = page.evaluate(COLOUR)
     page.emulate_media(color_scheme="dark")
