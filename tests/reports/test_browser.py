@@ -106,6 +106,26 @@ def contrast(page: Any) -> float:
     return float(ratio)
 
 
+def test_paper_shows_every_drawing_within_its_width(open_page, report):
+    page = open_page(report, "dark")
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 794, "height": 1123})
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.wait_for_timeout(300)
+    wide = page.evaluate(
+        """() => [...document.querySelectorAll('.plot')].filter((one) => {
+          const { left, right, width } = one.getBoundingClientRect();
+          return width > 0 && (left < 0 || right > innerWidth);
+        }).map((one) => one.id)"""
+    )
+    assert wide == []
+    places = page.evaluate(
+        "[...document.querySelectorAll('.trio .plot')].map((one) => one.getBoundingClientRect().left)"
+    )
+    assert len(places) > 1
+    assert len(set(places)) == 1  # one below the other
+
+
 @pytest.mark.parametrize("look", LOOKS)
 def test_the_page_fits_the_screen_and_every_drawing_is_drawn(open_page, report, look):
     page = open_page(report, look)

@@ -87,7 +87,7 @@ def test_a_model_that_could_not_be_measured_is_not_drawn_as_measured(run_folder)
     latency.update(measured_ms=None, measured_ci95_ms=None, not_measured="it is offline")
     run = load_run(run_folder.write())
     drawn = {plane.key: traces(front_figure(run, plane))["winner"] for plane in front_planes(run)}
-    numbers = {device: [key for key in trace.text] for device, trace in drawn.items()}
+    numbers = {device: list(trace.text) for device, trace in drawn.items()}
     assert numbers == {"local-cpu": ["<b>1</b>", "<b>3</b>"], "rpi4": ["<b>1</b>", "<b>2</b>", "<b>3</b>"]}
 
 
