@@ -140,6 +140,8 @@ def _measure_on(
                 instead[key] = f"{one.winner.name}/{SYMMETRIC}"
         else:
             running[key] = _of_fixed_size(run, one, name, scratch)
+    if not running:
+        return
     found = measure(
         host, running, plan=run.settings.measurement, seed=run.settings.seed, on_progress=on_progress, stage=stage
     )

@@ -115,7 +115,9 @@ def verify_bundle(bundle: str | Path, *, data: str | Path | None = None) -> dict
 
 
 def _tell_missed(run: RunFolder, proven: Sequence[Proven], device: str) -> None:
-    names = missed(proven, device)
+    searched = run.settings.batch_size
+    comparable = [one for one in proven if timed_images(run, one.manifest["files"][one.own], one.own) == searched]
+    names = missed(comparable, device)
     if names:
         logger.warning(
             "%d of %d models took another latency on %s than their prediction interval: %s. "

@@ -178,6 +178,16 @@ def test_a_host_that_wants_symmetric_int8_gets_it_where_the_bundle_has_it(
     assert second.latency["int8-symmetric.onnx"][DEVICE]["measured_ms"] == pytest.approx(0.5)
 
 
+def test_a_host_that_wants_symmetric_int8_and_gets_nothing_measures_nothing(
+    run: RunFolder, proven: Sequence[Proven], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = proven[1]
+    second.findings = {"int8.onnx": {}}
+    reach(monkeypatch, Symmetric(truth))
+    assert measure_files(run, [second], DEVICE) is not None
+    assert "wants symmetric int8" in second.latency["int8.onnx"][DEVICE]["not_measured"]
+
+
 def test_a_device_that_is_not_known_here_is_said_to_be_so(run: RunFolder, proven: Sequence[Proven]) -> None:
     assert measure_files(run, proven, "my-phone") is None
     for bundle in proven:
