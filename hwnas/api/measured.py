@@ -7,7 +7,7 @@ from typing import Any, Final
 from hwnas.api.run_folder import RunFolder
 from hwnas.errors import ArchitectureError, StoredFileError
 from hwnas.files import read_json
-from hwnas.spaces import Architecture, MixedPrecision
+from hwnas.spaces import Architecture
 
 __all__ = ["VERIFICATION_SCHEMA", "MeasuredLatency", "MeasuredWinner", "lie_apart", "measured_winners"]
 
@@ -19,25 +19,27 @@ class MeasuredLatency:
     """A winner's latency on a device.
 
     Attributes:
-        predicted_ms: what the search went by.
+        predicted_ms: what the search went by; None where nothing has foretold it.
         interval_ms: the ends of the 90 % prediction interval; None where the table was never calibrated.
         measured_ms: what was measured.
         ci95_ms: the ends of the 95 % confidence interval of the measurement.
     """
 
-    predicted_ms: float
+    predicted_ms: float | None
     interval_ms: tuple[float, float] | None
     measured_ms: float
     ci95_ms: tuple[float, float]
 
     @property
-    def error(self) -> float:
-        """How far the prediction is off, as a share of what was measured."""
-        return abs(self.predicted_ms / self.measured_ms - 1)
+    def error(self) -> float | None:
+        """How far the prediction is off, as a share of what was measured; None without a prediction."""
+        return None if self.predicted_ms is None else abs(self.predicted_ms / self.measured_ms - 1)
 
     @property
     def is_outside(self) -> bool:
         """Whether the prediction missed by more than its interval; one without an interval missed if it missed at all."""
+        if self.predicted_ms is None:
+            return False
         return lie_apart(self.interval_ms or (self.predicted_ms, self.predicted_ms), self.ci95_ms)
 
 
@@ -49,7 +51,7 @@ class MeasuredWinner:
         architecture: of the run's space.
         precision: its own.
         test_accuracy: of the exported file.
-        latency: by device, where it was measured.
+        latency: by device, where it was measured on as many images at once as the search speaks of.
     """
 
     architecture: Architecture
@@ -85,26 +87,20 @@ def measured_winners(run: RunFolder) -> list[MeasuredWinner]:
 
 def _winner(run: RunFolder, entry: Mapping[str, Any]) -> MeasuredWinner:
     precision = entry["precision"]
-    own = next(one for one in entry["files"] if one["precision"] == precision and not one["image_input"])
+    own = next(one for one in entry["files"] if one["file"].rpartition("/")[2] == f"{precision}.onnx")
+    comparable = own["batch_size"] == run.settings.batch_size
     latency = {
-        device: _latency(found) for device, found in own["latency"].items() if found.get("measured_ms") is not None
+        device: _latency(found)
+        for device, found in own["latency"].items()
+        if comparable and found["measured_ms"] is not None
     }
-    architecture = _searched(run, entry["architecture"], precision)
-    return MeasuredWinner(architecture, precision, float(own["test_accuracy"]), latency)
-
-
-def _searched(run: RunFolder, document: Mapping[str, Any], precision: str) -> Architecture:
-    """The architecture of the run's space, whether `document` is of that space or of its networks."""
-    space = run.space
-    if isinstance(space, MixedPrecision) and document.get("space") == space.networks.name:
-        return space.join(space.networks.from_json(document), precision)
-    return space.from_json(document)
+    return MeasuredWinner(run.space.from_json(entry["architecture"]), precision, float(own["test_accuracy"]), latency)
 
 
 def _latency(entry: Mapping[str, Any]) -> MeasuredLatency:
     interval, (low, high) = entry["predicted_interval_ms"], entry["measured_ci95_ms"]
     return MeasuredLatency(
-        float(entry["predicted_ms"]),
+        None if entry["predicted_ms"] is None else float(entry["predicted_ms"]),
         None if interval is None else (float(interval[0]), float(interval[1])),
         float(entry["measured_ms"]),
         (float(low), float(high)),

@@ -108,7 +108,7 @@ def _record(run: RunFolder, winners: Sequence[MeasuredWinner]) -> None:
     found = {
         device: [one.latency[device] for one in winners if device in one.latency] for device in run.settings.devices
     }
-    errors = {device: [one.error for one in latencies] for device, latencies in found.items()}
+    errors = {device: [one.error for one in some if one.error is not None] for device, some in found.items()}
     rounds.append(
         {
             "round": len(rounds) + 1,

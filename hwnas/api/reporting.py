@@ -2,24 +2,26 @@
 
 from pathlib import Path
 
-from hwnas.api.run_folder import RunFolder, open_run
-from hwnas.devices import load_device
+from hwnas.api.run_folder import DataSource, RunFolder, open_run
+from hwnas.api.scoring import known_table
 from hwnas.errors import HwnasError
 from hwnas.files import read_json_lines
-from hwnas.latency import LatencyTable, TableIdentity, load_table, table_path
+from hwnas.latency import LatencyTable
 from hwnas.reports import write_report
 from hwnas.spaces import SearchSpace, make_space
 
 __all__ = ["report"]
 
 
-def report(run: str | Path) -> Path:
+def report(run: str | Path, *, space: SearchSpace | None = None, data: DataSource | None = None) -> Path:
     """Writes report.html into a run folder: one file that opens without a network.
 
     Beside it comes predictions-<device>.png for each device whose latency table holds measured networks.
 
     Args:
         run: the run folder, or the run.toml in it.
+        space: the space, where the run was made with an object; without it no networks are drawn.
+        data: the data, where the run was made with an object.
 
     Returns:
         The page.
@@ -28,7 +30,7 @@ def report(run: str | Path) -> Path:
         RunError: nothing was searched yet.
         StoredFileError: a file is broken or could not be written.
     """
-    folder = open_run(run)
+    folder = open_run(run, space=space, data=data)
     return write_report(folder.path, _tables(folder), _network_space(folder))
 
 
@@ -40,12 +42,7 @@ def _tables(folder: RunFolder) -> dict[str, dict[str, LatencyTable | str]]:
 
 def _table(folder: RunFolder, name: str, precision: str) -> LatencyTable | str:
     try:
-        device, space = load_device(name), _searched_space(folder)
-        identity = TableIdentity.of(device, space, batch_size=folder.settings.batch_size, precision=precision)
-        corrected = table_path(folder.corrected_tables, identity, space)
-        return load_table(
-            corrected if corrected.exists() else table_path(Path(folder.settings.tables), identity, space)
-        )
+        return known_table(folder, name, precision, space=_searched_space(folder))
     except HwnasError as error:
         return f"The {precision} latency table of {name} is not shown. {error}"
 

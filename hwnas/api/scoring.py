@@ -14,6 +14,7 @@ from hwnas.errors import TableQualityError
 from hwnas.latency import LatencyTable, TableIdentity, load_table, profile_command, table_path
 from hwnas.objectives import Objective
 from hwnas.progress import OnProgress
+from hwnas.spaces import SearchSpace
 
 __all__ = [
     "Leniency",
@@ -64,23 +65,36 @@ def make_objectives(run: RunFolder, *, measured: bool = True) -> list[Objective]
     return found
 
 
-def table_identity(run: RunFolder, device: str, precision: str, *, batch_size: int | None = None) -> TableIdentity:
-    """What the table of `device` for networks in `precision` is of; `batch_size` None: the run's.
+def table_identity(
+    run: RunFolder, device: str, precision: str, *, batch_size: int | None = None, space: SearchSpace | None = None
+) -> TableIdentity:
+    """What the table of `device` for networks in `precision` is of; `batch_size` and `space` None: the run's.
 
     Raises UnknownNameError: no such device.
     """
     images = run.settings.batch_size if batch_size is None else batch_size
-    return TableIdentity.of(load_device(device), run.network_space, batch_size=images, precision=precision)
+    return TableIdentity.of(load_device(device), space or run.network_space, batch_size=images, precision=precision)
 
 
-def find_table(run: RunFolder, device: str, precision: str, *, batch_size: int | None = None) -> LatencyTable | None:
+def find_table(
+    run: RunFolder, device: str, precision: str, *, batch_size: int | None = None, space: SearchSpace | None = None
+) -> LatencyTable | None:
     """The stored table of `device`, the run's own where winners have corrected it; None where there is none.
 
+    Args:
+        run: whose networks it is of.
+        device: its name.
+        precision: of the networks.
+        batch_size: None: the run's.
+        space: of the networks; None: the run's, whose images are loaded to make it.
+
     Raises:
+        UnknownNameError: no such device.
         TableMismatchError: it is of something else.
         StoredFileError: it is broken.
     """
-    wanted, space = table_identity(run, device, precision, batch_size=batch_size), run.network_space
+    space = space or run.network_space
+    wanted = table_identity(run, device, precision, batch_size=batch_size, space=space)
     for folder in (run.corrected_tables, Path(run.settings.tables)):
         path = table_path(folder, wanted, space)
         if path.exists():
@@ -90,13 +104,13 @@ def find_table(run: RunFolder, device: str, precision: str, *, batch_size: int |
     return None
 
 
-def known_table(run: RunFolder, device: str, precision: str) -> LatencyTable:
-    """The same, which must be there. Raises StoredFileError, TableMismatchError."""
-    found = find_table(run, device, precision)
+def known_table(run: RunFolder, device: str, precision: str, *, space: SearchSpace | None = None) -> LatencyTable:
+    """The same, which must be there. Raises UnknownNameError, StoredFileError, TableMismatchError."""
+    space = space or run.network_space
+    found = find_table(run, device, precision, space=space)
     if found is None:
-        return load_table(
-            table_path(Path(run.settings.tables), table_identity(run, device, precision), run.network_space)
-        )
+        wanted = table_identity(run, device, precision, space=space)
+        return load_table(table_path(Path(run.settings.tables), wanted, space))
     return found
 
 

@@ -11,14 +11,14 @@ import torch
 
 from hwnas.api.bundling import run_devices, write_run_test_data
 from hwnas.api.measured import VERIFICATION_SCHEMA
-from hwnas.api.measuring import measure_files, missed
+from hwnas.api.measuring import measure_files, missed, timed_images
 from hwnas.api.proving import Proven, check_structure, prove
 from hwnas.api.run_folder import DataSource, RunFolder, open_run
 from hwnas.api.stages import stage
 from hwnas.api.winners import load_winners
 from hwnas.bundles import BundleError, check_bundle
-from hwnas.errors import ExportError, StoredFileError
-from hwnas.files import write_json
+from hwnas.errors import ExportError, HwnasError, StoredFileError
+from hwnas.files import exclusive, write_json
 from hwnas.front import non_dominated
 from hwnas.progress import OnProgress, silent
 from hwnas.spaces import SearchSpace
@@ -38,9 +38,9 @@ def verify(
     """Checks every exported file of a run, and ranks the models by what was measured for their own precision.
 
     Each file is as its manifest says, passes onnx's full check, is compared with torch on random images and on every
-    image of the test part (fp32: largest absolute difference at most 1e-4, the same class), is scored on the test part by
+    image of the test part (see `hwnas.bundles.compare` for what it must keep to), is scored on the test part by
     itself, in a process of its own whose memory is watched, and is measured end to end on every device of the run; of a
-    device that cannot be reached it is said so. The bundles' manifests then hold what was found.
+    device that cannot be used it is said why. The bundles' manifests then hold what was found.
 
     Args:
         run: the run folder, or the run.toml in it.
@@ -53,11 +53,12 @@ def verify(
 
     Raises:
         RunError: nothing was exported yet.
-        ExportError: a file is not what was exported; the other bundles are checked and stored first.
-        StoredFileError: a manifest is broken, or a file could not be written.
+        HwnasError: of the first bundle that fails, whose file is not what was exported, or whose manifest is broken; the
+            others are checked and stored first.
+        StoredFileError: a file could not be written, or another process is at work in the folder.
     """
     folder = open_run(run, space=space, data=data)
-    with stage(folder, "verifying"):
+    with exclusive(folder.path), stage(folder, "verifying"):
         return _verify(folder, on_progress)
 
 
@@ -65,11 +66,11 @@ def _verify(folder: RunFolder, on_progress: OnProgress) -> dict[str, Any]:
     listed = load_winners(folder)
     write_run_test_data(folder)
     proven: list[Proven] = []
-    failures: list[ExportError | StoredFileError] = []
+    failures: list[HwnasError] = []
     for number, winner in enumerate(listed, start=1):
         try:
             proven.append(prove(folder, winner))
-        except (ExportError, StoredFileError) as error:
+        except HwnasError as error:
             failures.append(error)
         on_progress("checking", number, len(listed))
     if not proven:
@@ -114,7 +115,9 @@ def verify_bundle(bundle: str | Path, *, data: str | Path | None = None) -> dict
 
 
 def _tell_missed(run: RunFolder, proven: Sequence[Proven], device: str) -> None:
-    names = missed(proven, device)
+    searched = run.settings.batch_size
+    comparable = [one for one in proven if timed_images(run, one.manifest["files"][one.own], one.own) == searched]
+    names = missed(comparable, device)
     if names:
         logger.warning(
             "%d of %d models took another latency on %s than their prediction interval: %s. "
@@ -137,25 +140,31 @@ def _document(
         "device": first,
         "test_images": len(run.data.test),
         "environment": {**(environments[first] or {}), **versions},
-        "models": _ranked(run, proven, first),
+        "models": _ranked(run, proven, list(environments)),
     }
 
 
-def _ranked(run: RunFolder, proven: Sequence[Proven], device: str) -> list[dict[str, Any]]:
-    """The models by the measured latency of their own file, each marked whether another is both faster and better.
+def _ranked(run: RunFolder, proven: Sequence[Proven], devices: Sequence[str]) -> list[dict[str, Any]]:
+    """The models by the measured latency of their own file, each marked whether another is both better and nowhere slower.
 
-    Those that could not be measured stand last, unmarked.
+    The order is that of the first device where one was measured, the marks are by all such devices. Models that could not
+    be measured on all of these stand last, unmarked.
     """
-    pairs = [
-        (one.latency[one.own][device]["measured_ms"], 1 - one.findings[one.own]["test_accuracy"]) for one in proven
-    ]
-    measured = [place for place, (latency_ms, _) in enumerate(pairs) if latency_ms is not None]
+    latencies = [[one.latency[one.own][device]["measured_ms"] for device in devices] for one in proven]
+    reached = [place for place in range(len(devices)) if any(own[place] is not None for own in latencies)]
+    errors = [1 - one.findings[one.own]["test_accuracy"] for one in proven]
+    points = [(*(own[place] for place in reached), error) for own, error in zip(latencies, errors, strict=True)]
+    measured = [place for place, point in enumerate(points) if len(point) > 1 and None not in point]
     on_front: dict[int, bool | None] = dict.fromkeys(range(len(proven)))
     if measured:
-        flags = non_dominated(np.array([pairs[place] for place in measured]))
+        flags = non_dominated(np.array([points[place] for place in measured]))
         on_front |= dict(zip(measured, map(bool, flags), strict=True))
-    order = sorted(on_front, key=lambda place: (place not in measured, pairs[place]))
-    return [{**_model(run, proven[place]), "on_front": on_front[place]} for place in order]
+
+    def rank(place: int) -> tuple[bool, float, float]:
+        whole = place in measured
+        return not whole, points[place][0] if whole else 0.0, errors[place]
+
+    return [{**_model(run, proven[place]), "on_front": on_front[place]} for place in sorted(on_front, key=rank)]
 
 
 def _model(run: RunFolder, one: Proven) -> dict[str, Any]:
@@ -166,6 +175,7 @@ def _model(run: RunFolder, one: Proven) -> dict[str, Any]:
     for name, found in one.findings.items():
         entry = one.manifest["files"][name]
         listed = {key: entry[key] for key in ("precision", "image_input", "size_bytes")}
+        listed["batch_size"] = timed_images(run, entry, name)
         files.append({"file": f"{winner.bundle}/{name}", **listed, **found, "latency": one.latency[name]})
     return {
         "name": winner.name,

@@ -102,8 +102,9 @@ def verify(
 ) -> None:
     """Check exported files: structure, parity with torch, their own test accuracy, memory, measured latency.
 
-    Of a run, all of it is measured on the run's devices and written down. Of a bundle, all is done again from the bundle
-    and the test data alone, on any machine; it ends with exit code 2 where something differs.
+    Of a run, all of it is measured on the run's devices and written down. Of a bundle, its ONNX files are checked again from
+    the bundle and the test data alone, on any machine, beside torch's stored outputs; it ends with exit code 2 where
+    something differs.
 
     Example: hwnas verify runs/digits; hwnas verify runs/digits/models/winner-1
     """
@@ -112,7 +113,7 @@ def verify(
     from hwnas.bundles import MANIFEST
     from hwnas.errors import SettingsError
 
-    if (place / MANIFEST).exists():
+    if _is_bundle(place):
         report = verify_bundle(place, data=data)
         show_bundle(report)
         if report["problems"]:
@@ -124,3 +125,12 @@ def verify(
         document = verify_run(place, on_progress=on_progress)
     show_models(document)
     screen.show_done("All models passed", f"hwnas report {place}")
+
+
+def _is_bundle(place: Path) -> bool:
+    """Whether a folder is a bundle or was one, whose manifest then is missing."""
+    from hwnas.bundles import MANIFEST, VERIFIER
+
+    return (place / MANIFEST).exists() or (
+        not (place / "run.toml").exists() and ((place / VERIFIER).exists() or any(place.glob("*.onnx")))
+    )

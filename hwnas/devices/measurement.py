@@ -90,7 +90,7 @@ def measure(
     models: Mapping[str, Path],
     *,
     plan: MeasurementPlan,
-    sentinels: Sequence[str],
+    sentinels: Sequence[str] = (),
     references_ms: Mapping[str, float] | None = None,
     seed: int = 0,
     earlier: Sequence[Visited] = (),
@@ -106,6 +106,7 @@ def measure(
         models: the files by name.
         plan: how long and how often.
         sentinels: one or more of the models, visited several times a round; the same in calls that are to be compared.
+            None: the first of the models that the runtime takes, where no other call is to be compared.
         references_ms: what they took in an earlier call at whose speed the latencies are wanted.
         seed: of the random order.
         earlier: the visits of a stopped call, in order; they count, and their time is taken off `plan.seconds`. Nothing
@@ -132,6 +133,9 @@ def measure(
         if name in refused:
             raise DeviceError("The runtime", f"must run {name}", came=f"it says: {refused[name]}")
     running = {name: path for name, path in models.items() if name not in refused}
+    if not running:
+        return Estimates({}, (), 1.0, (), frozenset(), refused)
+    sentinels = sentinels or [next(iter(running))]
     loaded, load_seconds = clock(), clock() - began
     run_ms = warm_up(host, running, plan=plan, clock=clock)
     visits = [visit for visit in earlier if visit.model in running]

@@ -103,14 +103,12 @@ def front_planes(run: Run) -> tuple[FrontPlane, ...]:
 
 
 def model_value(model: ModelRecord, objective: ObjectiveRecord, run: Run) -> float | None:
-    """What an exported model was found to have of `objective`: measured where possible, else the search's value."""
+    """What an exported model was measured to have of `objective`, or what is counted; None where it was not measured."""
     if objective.name == "error":
-        found = model.validation_error if model.accuracy is None else 1 - model.accuracy
-    elif objective.device is not None:
-        latency = model.latency_on(objective.device)
-        found = latency.predicted_ms if latency.measured_ms is None else latency.measured_ms
-    else:
-        found = {"macs": model.macs, "parameters": model.parameters}.get(objective.name)
+        return None if model.accuracy is None else 1 - model.accuracy
+    if objective.device is not None:
+        return run.measured_ms(model, objective.device)
+    found = {"macs": model.macs, "parameters": model.parameters}.get(objective.name)
     if found is not None:
         return found
     records = (record for record in run.front if run.model_of(record.architecture) is model)

@@ -26,6 +26,7 @@ class Candidate:
         values: objective name -> value: measured where the exported model was, else the search's.
         number: its place on the front from 1, None off the front.
         model: the exported model, None where it was not exported.
+        unmeasured: objectives of the model whose values are still the search's.
     """
 
     key: str
@@ -34,6 +35,7 @@ class Candidate:
     values: Mapping[str, float]
     number: int | None = None
     model: ModelRecord | None = None
+    unmeasured: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -72,6 +74,7 @@ def candidates_document(run: Run, networks: Networks | None) -> dict[str, Any]:
                 "number": candidate.number,
                 "precision": candidate.precision,
                 "model": None if candidate.model is None else candidate.model.number,
+                "unmeasured": candidate.unmeasured,
                 "description": "" if networks is None else networks.describe(candidate.record.architecture),
                 "values": dict(candidate.values),
                 "estimates": dict(candidate.record.values),
@@ -84,8 +87,10 @@ def candidates_document(run: Run, networks: Networks | None) -> dict[str, Any]:
 
 def _member(run: Run, number: int, record: EvaluationRecord) -> Candidate:
     model = run.model_of(record.architecture)
-    values = dict(record.values)
-    if model is not None:
-        found = {objective.name: model_value(model, objective, run) for objective in run.objectives}
-        values |= {name: value for name, value in found.items() if value is not None}
-    return Candidate(f"front-{number}", record, run.precision_of(record.architecture), values, number, model)
+    precision = run.precision_of(record.architecture)
+    if model is None:
+        return Candidate(f"front-{number}", record, precision, record.values, number)
+    found = {objective.name: model_value(model, objective, run) for objective in run.objectives}
+    values = {**record.values, **{name: value for name, value in found.items() if value is not None}}
+    unmeasured = tuple(name for name, value in found.items() if value is None)
+    return Candidate(f"front-{number}", record, precision, values, number, model, unmeasured)

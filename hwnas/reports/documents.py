@@ -71,7 +71,7 @@ class Run:
     """A whole run folder. What a run does not have yet is None or empty.
 
     `address` is how a command names it. `precisions` are those that were searched among, from few bits to many: where there
-    are several, the last choice of an architecture says which one it has.
+    are several, the last choice of an architecture says which one it has. `batch_size` is that of the searched latencies.
     """
 
     name: str
@@ -89,6 +89,7 @@ class Run:
     refinement: tuple[RoundRecord, ...] = ()
     stages: tuple[StageRecord, ...] = ()
     precisions: tuple[str, ...] = ("fp32",)
+    batch_size: int = 1
 
     @property
     def models(self) -> tuple[ModelRecord, ...]:
@@ -116,15 +117,13 @@ class Run:
         return self.precisions[chosen] if 0 <= chosen < len(self.precisions) else self.precisions[0]
 
     def model_of(self, architecture: ArchitectureRecord) -> ModelRecord | None:
-        """The exported model of `architecture`, named with its precision or without; None where it was not exported."""
-        precision, bare = self.precision_of(architecture), architecture.choices[:-1]
-        for model in self.models:
-            choices = model.architecture.choices
-            if choices == architecture.choices or (
-                len(self.precisions) > 1 and choices == bare and model.precision == precision
-            ):
-                return model
-        return None
+        """The exported model of `architecture`; None where it was not exported."""
+        return next((model for model in self.models if model.architecture.choices == architecture.choices), None)
+
+    def measured_ms(self, model: ModelRecord, device: str) -> float | None:
+        """The latency of `model` as the search speaks of it; None where it was not measured, or on other batch sizes."""
+        comparable = model.own.batch_size in (None, self.batch_size)
+        return model.latency_on(device).measured_ms if comparable else None
 
     def objective(self, name: str) -> ObjectiveRecord | None:
         """The objective called `name`, or None where the search had none."""
@@ -151,6 +150,7 @@ def load_run(run_folder: Path) -> Run:
     audit, predictor = run_folder / "audit.json", run_folder / "predictor.json"
     space, evaluations = _read_evaluations(run_folder / "evaluations.jsonl")
     settings = _read_settings(run_folder / "run.toml")
+    given = _parsed(settings, run_folder / "run.toml")
     members = tuple(_read_evaluation(fields) for fields in front.objects("evaluations"))
     return Run(
         name=run_folder.resolve().name,
@@ -167,7 +167,8 @@ def load_run(run_folder: Path) -> Run:
         comparison=read_comparison(run_folder / "comparison.json"),
         refinement=read_refinement(run_folder / "refinement.json"),
         stages=read_stages(run_folder / "stages.jsonl"),
-        precisions=_precisions(settings, run_folder / "run.toml"),
+        precisions=_precisions(given.document, run_folder / "run.toml"),
+        batch_size=int(given.number("batch_size") or 1),
     )
 
 
@@ -184,11 +185,14 @@ def _read_settings(path: Path) -> str | None:
         raise StoredFileError(str(path), "must be readable text", came=str(error)) from error
 
 
-def _precisions(settings: str | None, path: Path) -> tuple[str, ...]:
+def _parsed(settings: str | None, path: Path) -> Fields:
     try:
-        given = tomllib.loads(settings or "")
+        return Fields(tomllib.loads(settings or ""), str(path))
     except tomllib.TOMLDecodeError as error:
         raise StoredFileError(str(path), "must be TOML", came=str(error)) from error
+
+
+def _precisions(given: Mapping[str, object], path: Path) -> tuple[str, ...]:
     found = given.get("precisions", [given.get("precision", "fp32")])
     if not isinstance(found, list) or not found or not all(isinstance(one, str) for one in found):
         raise StoredFileError(f"{path}: precisions", "must list precisions", came=f"it is {found!r:.80}")

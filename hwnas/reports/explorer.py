@@ -2,6 +2,7 @@
 
 import html
 import json
+import shlex
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -35,7 +36,7 @@ def front_parts(run: Run, networks: Networks | None) -> list[str]:
     summary = f"The front as a table ({len(run.front)} architectures)"
     parts.append(f"<details><summary>{html.escape(summary)}</summary>{front_table(run)}</details>")
     document = {
-        "run": run.address,
+        "run": shlex.quote(run.address),
         "objectives": [_objective(one, scales[one.name], _values(one, members)) for one in run.objectives],
         "baselines": [
             {
@@ -105,7 +106,7 @@ def _drawings(run: Run, networks: Networks | None) -> str:
             front_figure(run, plane, networks),
             label=f"{objective_title(plane.y.objective)} against {objective_title(plane.x.objective)} "
             f"for {len(run.front)} architectures on the front and {len(run.models)} exported models.",
-            caption=" ".join(_outside_words(run, plane)),
+            caption=" ".join([*_outside_words(run, plane), *_absent_words(run, plane)]),
             heading=objective_title(plane.x.objective) if len(planes) > 1 else "",
         )
         for number, plane in enumerate(planes)
@@ -147,6 +148,15 @@ def _outside_words(run: Run, plane: FrontPlane) -> list[str]:
     outside = plane.outside(run.evaluations)
     verb = "lies" if outside == 1 else "lie"
     return [f"{outside} of {len(run.evaluations)} evaluations {verb} outside this view."] if outside else []
+
+
+def _absent_words(run: Run, plane: FrontPlane) -> list[str]:
+    device = plane.x.objective.device
+    absent = [model.name for model in run.models if device is not None and run.measured_ms(model, device) is None]
+    if not absent:
+        return []
+    subject = "it was" if len(absent) == 1 else "they were"
+    return [f"Not drawn, since {subject} not measured on {device} as the search has it: {', '.join(absent)}."]
 
 
 def _size_key(run: Run, plane: FrontPlane) -> str:
@@ -203,7 +213,7 @@ def _option(one: Candidate, shown: Sequence[ObjectiveRecord], scales: dict[str, 
     if several:
         spoken.insert(1, one.precision)
     if one.model is not None:
-        spoken.append(f"exported as {one.model.name}, measured")
+        spoken.append(f"exported as {one.model.name}, {'partly ' if one.unmeasured else ''}measured")
     badge = f'<span class="badge">{one.model.number}</span>' if one.model is not None else ""
     precision = f'<span class="tag">{html.escape(one.precision)}</span>' if several else ""
     return (

@@ -48,7 +48,7 @@ def model_table(run: Run) -> str:
     columns += [Column("Precision", _precision_cell, numeric=False)] if several else []
     columns.append(Column("Test accuracy (%)", lambda row: _accuracy_cell(row, images)))
     for device in devices:
-        columns += _latency_columns(rows, device, f" on {device}" if len(devices) > 1 else "")
+        columns.append(_latency_column(rows, device, f" on {device}" if len(devices) > 1 else ""))
     columns += [
         _counted("MACs", "MACs", rows, lambda row: row[0].macs),
         _counted("Parameters", "parameters", rows, lambda row: row[0].parameters),
@@ -59,7 +59,6 @@ def model_table(run: Run) -> str:
     columns += [
         Column("Same class as torch (%)", _agreement_cell),
         Column("Largest difference", _difference_cell),
-        Column("Architecture", _description_cell, numeric=False),
     ]
     ids = [f"model-{model.number}" if file is model.own else "" for model, file in rows]
     return _table("models", "The exported files", columns, rows, ids)
@@ -142,8 +141,14 @@ def _model_cell(row: FileRow) -> Cell:
     link = relative_link(file.file)
     name = html.escape(model.name)
     shown = name if link is None else f'<a href="{html.escape(link)}">{name}</a>'
-    off = ' <span class="tag">off the front</span>' if model.on_front is False and file is model.own else ""
-    return Cell(f"{badge}{shown}{off}", float(model.number), title=file.file)
+    if file is not model.own:
+        return Cell(f"{badge}{shown}", float(model.number), title=file.file)
+    off = ' <span class="tag">off the front</span>' if model.on_front is False else ""
+    choices = " ".join(str(choice) for choice in model.architecture.choices)
+    note = _note(model.description or choices)
+    return Cell(
+        f"{badge}{shown}{off}{note}", float(model.number), f"{file.file}; {model.description}; choices {choices}"
+    )
 
 
 def _precision_cell(row: FileRow) -> Cell:
@@ -183,14 +188,12 @@ def _accuracy_cell(row: FileRow, images: int | None) -> Cell:
     return Cell(f"{100 * file.test_accuracy:.1f}", file.test_accuracy, "; ".join(facts))
 
 
-def _latency_columns(rows: Sequence[FileRow], device: str, place: str) -> list[Column[FileRow]]:
+def _latency_column(rows: Sequence[FileRow], device: str, place: str) -> Column[FileRow]:
+    """What was measured on a device, above what was predicted."""
     records = [file.latency_on(device) for _, file in rows]
     found = [value for record in records for value in (record.predicted_ms, record.measured_ms) if value is not None]
     scale = scale_for("ms", found)
-    return [
-        Column(f"Predicted{place} (ms)", lambda row: _predicted_cell(row[1].latency_on(device), scale)),
-        Column(f"Measured{place} (ms)", lambda row: _measured_cell(row[1].latency_on(device), scale)),
-    ]
+    return Column(f"Measured{place} (ms)", lambda row: _foretold_cell(row[1].latency_on(device), scale))
 
 
 def _measured_column(heading: str, found: Sequence[float | None], device: str) -> Column[BaselineRecord]:
@@ -198,12 +201,15 @@ def _measured_column(heading: str, found: Sequence[float | None], device: str) -
     return Column(heading, lambda one: _measured_cell(one.latency_on(device), scale))
 
 
-def _predicted_cell(record: LatencyRecord, scale: Scale) -> Cell:
-    cell = _bare(record.predicted_ms, scale)
-    if record.predicted_interval_ms is None:
+def _foretold_cell(record: LatencyRecord, scale: Scale) -> Cell:
+    cell, titles = _measured_cell(record, scale), []
+    if record.predicted_ms is None:
         return cell
-    low, high = record.predicted_interval_ms
-    return replace(cell, title=f"prediction interval {significant(low, 4)} to {significant(high, 4)} ms")
+    if record.predicted_interval_ms is not None:
+        low, high = record.predicted_interval_ms
+        titles.append(f"prediction interval {significant(low, 4)} to {significant(high, 4)} ms")
+    note = _note(f"predicted {scale.write_bare(record.predicted_ms)}")
+    return replace(cell, html=cell.html + note, title="; ".join(filter(None, [cell.title, *titles])))
 
 
 def _measured_cell(record: LatencyRecord, scale: Scale) -> Cell:
@@ -231,11 +237,9 @@ def _difference_cell(row: FileRow) -> Cell:
     return Cell(f"{difference:.1e}", difference, "of any output from the PyTorch model's")
 
 
-def _description_cell(row: FileRow) -> Cell:
-    model = row[0]
-    choices = " ".join(str(choice) for choice in model.architecture.choices)
-    shown = model.description or choices
-    return Cell(f'<span class="one-line">{html.escape(shown)}</span>', shown, f"{shown}; choices {choices}")
+def _note(text: str) -> str:
+    """A second, smaller line of a cell."""
+    return f'<span class="note">{html.escape(text)}</span>'
 
 
 def _choices_cell(one: Candidate) -> Cell:

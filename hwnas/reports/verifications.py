@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from hwnas.errors import StoredFileError
@@ -35,11 +35,15 @@ class LatencyRecord:
 
 @dataclass(frozen=True)
 class FileRecord:
-    """One exported file of a model; `same_class` is the share of test images on which it gives torch's class."""
+    """One exported file of a model.
+
+    `same_class` is the share of test images on which it gives torch's class, `batch_size` that of its latencies.
+    """
 
     file: str
     precision: str
     image_input: bool = False
+    batch_size: int | None = None
     test_accuracy: float | None = None
     max_abs_difference: float | None = None
     same_class: float | None = None
@@ -86,9 +90,10 @@ class ModelRecord:
         return tuple(one for one in self.files if not one.image_input)
 
     def in_precision(self, precision: str) -> FileRecord | None:
-        """The ONNX file of `precision` without preprocessing inside, else another format's, or None."""
+        """The ONNX file of `precision` without preprocessing inside, else a variant's or another format's, or None."""
         found = [one for one in self.plain_files if one.precision == precision]
-        return next((one for one in found if one.file.endswith(".onnx")), found[0] if found else None)
+        named = [one for one in found if PurePosixPath(one.file).name == f"{precision}.onnx"]
+        return next(iter([*named, *(one for one in found if one.file.endswith(".onnx")), *found]), None)
 
     def latency_on(self, device: str) -> LatencyRecord:
         """The latency of its own file on `device`."""
@@ -162,10 +167,12 @@ def _read_model(number: int, fields: Fields) -> ModelRecord:
 
 
 def _read_file(fields: Fields) -> FileRecord:
+    images = fields.number("batch_size")
     return FileRecord(
         file=fields.text("file"),
         precision=fields.text("precision", "fp32"),
         image_input=bool(fields.flag("image_input")),
+        batch_size=None if images is None else int(images),
         test_accuracy=fields.number("test_accuracy"),
         max_abs_difference=fields.number("max_abs_difference"),
         same_class=fields.number("same_class"),

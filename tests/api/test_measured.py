@@ -10,7 +10,6 @@ from hwnas.api.measured import MeasuredLatency, measured_winners
 from hwnas.api.run_folder import RunFolder
 from hwnas.api.settings import RunSettings
 from hwnas.errors import StoredFileError
-from hwnas.spaces import MixedPrecision
 
 LATENCY = {
     "predicted_ms": 2.0,
@@ -25,16 +24,19 @@ def run(tmp_path: Path) -> RunFolder:
     return RunFolder(tmp_path, RunSettings(space_options={"width_mult": 0.1}, precisions=["fp32", "int8"]))
 
 
+def file(stem: str, **changes: Any) -> dict[str, Any]:
+    name = f"models/winner-1/{stem}.onnx"
+    return {"file": name, "precision": stem[:4], "batch_size": 1, "test_accuracy": 0.875, "latency": {}} | changes
+
+
 def write(run: RunFolder, **changes: Any) -> None:
     files = [
-        {"precision": "fp32", "image_input": False, "test_accuracy": 0.9, "latency": {}},
-        {"precision": "int8", "image_input": True, "test_accuracy": 0.1, "latency": {}},
-        {
-            "precision": "int8",
-            "image_input": False,
-            "test_accuracy": 0.875,
-            "latency": {"one": LATENCY, "two": {**LATENCY, "measured_ms": None, "not_measured": "it is offline"}},
-        },
+        file("fp32", test_accuracy=0.9),
+        file("int8-image", test_accuracy=0.1),
+        file("int8-symmetric", test_accuracy=0.2),
+        file(
+            "int8", latency={"one": LATENCY, "two": {**LATENCY, "measured_ms": None, "not_measured": "it is offline"}}
+        ),
     ]
     entry = {"architecture": run.space.smallest().to_json(), "precision": "int8", "files": files, **changes}
     run.verification.write_text(json.dumps({"schema_version": 2, "models": [entry]}))
@@ -47,11 +49,18 @@ def test_a_winner_is_what_its_own_file_is(run: RunFolder) -> None:
     assert winner.latency == {"one": MeasuredLatency(2.0, (1.8, 2.2), 2.5, (2.4, 2.6))}
 
 
-def test_an_architecture_may_be_that_of_the_network(run: RunFolder) -> None:
-    assert isinstance(run.space, MixedPrecision)
-    write(run, architecture=run.network_space.largest().to_json())
+def test_what_nothing_has_foretold_is_measured_all_the_same(run: RunFolder) -> None:
+    unforetold = {**LATENCY, "predicted_ms": None, "predicted_interval_ms": None}
+    write(run, files=[file("int8", latency={"one": unforetold})])
     [winner] = measured_winners(run)
-    assert winner.architecture == run.space.join(run.network_space.largest(), "int8")
+    found = winner.latency["one"]
+    assert (found.measured_ms, found.predicted_ms, found.error, found.is_outside) == (2.5, None, None, False)
+
+
+def test_what_was_measured_on_another_batch_size_is_no_latency_of_the_search(run: RunFolder) -> None:
+    write(run, files=[file("int8", batch_size=8, latency={"one": LATENCY})])
+    [winner] = measured_winners(run)
+    assert (winner.test_accuracy, winner.latency) == (0.875, {})
 
 
 def test_without_a_verification_nothing_was_measured(run: RunFolder) -> None:

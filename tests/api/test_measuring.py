@@ -8,13 +8,15 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from hwnas.api.measuring import measure_files, missed
+from hwnas.api.measuring import measure_files, missed, timed_images
 from hwnas.api.proving import Proven
 from hwnas.api.run_folder import RunFolder
 from hwnas.api.settings import RunSettings
 from hwnas.api.winners import Winner
 from hwnas.devices import MeasurementPlan
-from hwnas.errors import DeviceError
+from hwnas.devices.runtimes.tensorrt import TensorRt
+from hwnas.errors import DeviceError, TableMismatchError
+from hwnas.exporters import save_openvino
 from hwnas.testing import SimulatedHost
 
 DEVICE = "local-cpu"
@@ -22,9 +24,9 @@ TRUTH_MS = {"fp32": 2.0, "int8": 1.0, "fp32-image": 3.0}
 PLAN = MeasurementPlan(rounds=5, max_rounds=5, warmup_seconds=0)
 
 
-def save_identity(path: Path, *, of_bytes: bool) -> None:
+def save_identity(path: Path, *, of_bytes: bool, batch: int | str = 1) -> None:
     kind = TensorProto.UINT8 if of_bytes else TensorProto.FLOAT
-    shape = ["batch", "height", "width", 1] if of_bytes else [1, 1, 8, 8]
+    shape = ["batch", "height", "width", 1] if of_bytes else [batch, 1, 8, 8]
     ends = [helper.make_tensor_value_info(name, kind, shape) for name in ("in", "out")]
     graph = helper.make_graph([helper.make_node("Identity", ["in"], ["out"])], "one", ends[:1], ends[1:])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
@@ -101,13 +103,134 @@ def test_every_file_is_measured_beside_its_prediction(
     assert len(host.loads[0]) == 5
 
 
-def test_an_engine_is_said_not_to_be_measured(
+def test_an_engine_is_said_not_to_be_measured_where_its_library_cannot_run(
     run: RunFolder, proven: Sequence[Proven], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def missing(self: TensorRt) -> str:
+        return "CUDA finds no GPU"
+
+    monkeypatch.setattr(TensorRt, "_obstacle", missing)
     reach(monkeypatch, SimulatedHost(truth))
     measure_files(run, proven, DEVICE)
     engine = proven[0].latency["tensorrt-rtx-fp16.engine"][DEVICE]
-    assert (engine["measured_ms"], engine["not_measured"]) == (None, "only ONNX files are measured on devices")
+    assert engine["measured_ms"] is None
+    assert "tensorrt-rtx must be installed, but CUDA finds no GPU" in engine["not_measured"]
+    assert proven[0].latency["fp32.onnx"][DEVICE]["measured_ms"] == pytest.approx(2.0)
+
+
+def test_an_engine_is_measured_by_its_own_library(
+    run: RunFolder, proven: Sequence[Proven], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu = SimulatedHost(lambda _: 0.25, fingerprint={"runtime": "tensorrt-rtx", "runtime_version": "1.2"})
+    reach(monkeypatch, SimulatedHost(truth, fingerprint={"runtime": "onnxruntime-cpu"}))
+    monkeypatch.setattr("hwnas.api.measuring.LocalHost", lambda runtime, *, num_threads: gpu)
+    environment = measure_files(run, proven, DEVICE)
+    assert environment is not None
+    assert environment["runtime"] == "onnxruntime-cpu"
+    engine = proven[0].latency["tensorrt-rtx-fp16.engine"][DEVICE]
+    assert (engine["measured_ms"], engine["measured_by"]) == (pytest.approx(0.25), "tensorrt-rtx 1.2")
+    assert {name for load in gpu.loads for name in load} == {"winner-1/tensorrt-rtx-fp16.engine"}
+
+
+def test_openvino_ir_is_measured_by_openvino(run: RunFolder, proven: Sequence[Proven]) -> None:
+    pytest.importorskip("openvino", reason="pip install 'hwnas[openvino]'")
+    one = proven[0]
+    save_openvino(one.path / "fp32.onnx", one.path / "openvino-fp32.xml")
+    one.manifest["files"]["openvino-fp32.xml"] = {"precision": "fp32", "image_input": False, "batch_size": 1}
+    ir = Proven(one.winner, one.path, one.manifest, {name: {} for name in ("fp32.onnx", "openvino-fp32.xml")})
+    measure_files(run, [ir], DEVICE)
+    found = ir.latency["openvino-fp32.xml"][DEVICE]
+    assert 0 < found["measured_ms"] < 100
+    assert found["measured_by"].startswith("openvino-cpu 20")
+    assert "measured_by" not in ir.latency["fp32.onnx"][DEVICE]
+
+
+def test_a_refused_file_of_the_first_winner_does_not_lose_the_device(
+    run: RunFolder, proven: Sequence[Proven], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = run.path / "winner-1" / "fp32.onnx"
+    reach(monkeypatch, SimulatedHost(truth, refuses=lambda path: "no kernel" if path == refused else None))
+    assert measure_files(run, proven, DEVICE) is not None
+    assert proven[0].latency["fp32.onnx"][DEVICE]["not_measured"] == "its runtime there refuses it: no kernel"
+    assert proven[1].latency["fp32.onnx"][DEVICE]["measured_ms"] == pytest.approx(2.0)
+
+
+class Symmetric(SimulatedHost):
+    """A host that takes symmetric int8 alone."""
+
+    symmetric_int8 = True
+
+
+def test_a_host_that_wants_symmetric_int8_gets_it_where_the_bundle_has_it(
+    run: RunFolder, proven: Sequence[Proven], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = proven
+    save_identity(second.path / "int8-symmetric.onnx", of_bytes=False)
+    second.manifest["files"]["int8-symmetric.onnx"] = dict(second.manifest["files"]["int8.onnx"])
+    second.findings = {**second.findings, "int8-symmetric.onnx": {}}
+    reach(monkeypatch, Symmetric(lambda path: 0.5 if "symmetric" in path.name else truth(path)))
+    measure_files(run, proven, DEVICE)
+    assert first.latency["int8.onnx"][DEVICE]["measured_ms"] is None
+    assert "wants symmetric int8" in first.latency["int8.onnx"][DEVICE]["not_measured"]
+    own = second.latency["int8.onnx"][DEVICE]
+    assert (own["measured_ms"], own["measured_by"]) == (pytest.approx(0.5), "int8-symmetric.onnx")
+    assert own["predicted_ms"] == 4.0
+    assert second.latency["int8-symmetric.onnx"][DEVICE]["measured_ms"] == pytest.approx(0.5)
+
+
+def test_a_host_that_wants_symmetric_int8_and_gets_nothing_measures_nothing(
+    run: RunFolder, proven: Sequence[Proven], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = proven[1]
+    second.findings = {"int8.onnx": {}}
+    reach(monkeypatch, Symmetric(truth))
+    assert measure_files(run, [second], DEVICE) is not None
+    assert "wants symmetric int8" in second.latency["int8.onnx"][DEVICE]["not_measured"]
+
+
+def test_a_device_that_is_not_known_here_is_said_to_be_so(run: RunFolder, proven: Sequence[Proven]) -> None:
+    assert measure_files(run, proven, "my-phone") is None
+    for bundle in proven:
+        for one in bundle.latency.values():
+            assert one["my-phone"]["measured_ms"] is None
+            assert "'my-phone' does not exist" in one["my-phone"]["not_measured"]
+
+
+def test_a_table_of_something_else_foretells_nothing(
+    run: RunFolder, proven: Sequence[Proven], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mismatch(*_: object, **__: object) -> None:
+        raise TableMismatchError("A table", "must be of the run", came="it is not")
+
+    monkeypatch.setattr("hwnas.api.measuring.find_table", mismatch)
+    reach(monkeypatch, SimulatedHost(truth))
+    measure_files(run, proven, DEVICE)
+    assert proven[0].latency["int8.onnx"][DEVICE]["predicted_ms"] is None
+    assert proven[0].latency["int8.onnx"][DEVICE]["measured_ms"] == pytest.approx(1.0)
+
+
+def test_a_file_that_takes_any_number_of_images_is_timed_on_that_of_the_run(
+    run: RunFolder, proven: Sequence[Proven], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.settings = run.settings.model_copy(update={"batch_size": 8})
+    asked: list[tuple[str, int]] = []
+    foretell(monkeypatch, asked)
+    entry = proven[0].manifest["files"]["fp32.onnx"]
+    entry["batch_size"] = None
+    save_identity(proven[0].path / "fp32.onnx", of_bytes=False, batch="batch")
+    sizes: dict[str, int] = {}
+
+    def look(path: Path) -> float:
+        sizes[path.name] = onnx.load(path).graph.input[0].type.tensor_type.shape.dim[0].dim_value
+        return 1.0
+
+    reach(monkeypatch, SimulatedHost(look))
+    measure_files(run, proven[:1], DEVICE)
+    assert sizes["winner-1-fp32.onnx"] == 8  # a copy
+    assert sizes["int8.onnx"] == 1
+    assert timed_images(run, entry, "fp32.onnx") == 8
+    assert ("fp32", 8) in asked
+    assert ("int8", 1) in asked
 
 
 def test_what_missed_its_interval_is_told(

@@ -14,6 +14,7 @@ from hwnas.api.run_folder import RunFolder, open_run
 from hwnas.api.winners import load_network, load_winners
 from hwnas.bundles import altered_files, listed_file, load_manifest, write_manifest
 from hwnas.errors import ExportError, StoredFileError
+from hwnas.exporters import save_openvino
 from hwnas.training import accuracy
 
 
@@ -53,6 +54,48 @@ def test_what_is_found_is_of_the_file_itself_and_is_written_down(run: RunFolder)
     assert manifest["devices"] == {"board": None}
 
 
+def test_openvino_ir_is_scored_by_openvino(run: RunFolder) -> None:
+    pytest.importorskip("openvino", reason="pip install 'hwnas[openvino]'")
+    bundle = run.path / load_winners(run)[0].bundle
+    manifest = load_manifest(bundle)
+    save_openvino(bundle / "fp32.onnx", bundle / "openvino-fp32.xml")
+    about = {"precision": "fp32", "image_input": False, "batch_size": 1, "found": None}
+    added = {"openvino-fp32.xml": about, "openvino-fp32.bin": {}}
+    files = {**manifest["files"], **{name: {**listed_file(bundle / name), **one} for name, one in added.items()}}
+    write_manifest(bundle, {**manifest, "files": files})
+    found = proof(run).findings
+    assert found["openvino-fp32.xml"]["test_accuracy"] == found["fp32.onnx"]["test_accuracy"]
+    assert 0 < found["openvino-fp32.xml"]["max_abs_difference"] <= 1e-4
+
+
+def test_a_file_that_its_library_refuses_is_named(run: RunFolder) -> None:
+    pytest.importorskip("openvino", reason="pip install 'hwnas[openvino]'")
+    bundle = run.path / load_winners(run)[0].bundle
+    manifest = load_manifest(bundle)
+    (bundle / "openvino-fp32.xml").write_text("rubbish")
+    about = {"precision": "fp32", "image_input": False, "batch_size": 1, "found": None}
+    entry = {**listed_file(bundle / "openvino-fp32.xml"), **about}
+    write_manifest(bundle, {**manifest, "files": {**manifest["files"], "openvino-fp32.xml": entry}})
+    with pytest.raises(ExportError, match=r"openvino-cpu must load .*openvino-fp32\.xml"):
+        proof(run)
+
+
+def test_an_int8_file_that_has_lost_its_accuracy_is_refused(run: RunFolder) -> None:
+    def alter(bundle: Path) -> None:
+        model = onnx.load(bundle / "int8.onnx")
+        graph = model.graph
+        zero = onnx.numpy_helper.from_array(np.zeros(1, np.float32), "nothing")
+        graph.initializer.append(zero)
+        (last,) = (node for node in graph.node if graph.output[0].name in node.output)
+        last.output[0] = "real_logits"
+        graph.node.append(onnx.helper.make_node("Mul", ["real_logits", "nothing"], [graph.output[0].name]))
+        onnx.save(model, bundle / "int8.onnx")
+
+    rewrite(run, alter)
+    with pytest.raises(ExportError, match=r"int8\.onnx must have an accuracy of .* or more"):
+        proof(run)
+
+
 def test_a_file_that_is_not_its_model_is_refused(run: RunFolder) -> None:
     def alter(bundle: Path) -> None:
         model = onnx.load(bundle / "fp32.onnx")
@@ -61,7 +104,7 @@ def test_a_file_that_is_not_its_model_is_refused(run: RunFolder) -> None:
         onnx.save(model, bundle / "fp32.onnx")
 
     rewrite(run, alter)
-    with pytest.raises(ExportError, match=r"fp32\.onnx must give torch's outputs within 0\.0001"):
+    with pytest.raises(ExportError, match=r"fp32\.onnx must give torch's outputs within 0\.0"):
         proof(run)
 
 

@@ -9,15 +9,18 @@ from typing import Any
 import pytest
 
 from hwnas.api import verify, verify_bundle
-from hwnas.api.run_folder import open_run
-from hwnas.api.winners import load_network, load_winners
+from hwnas.api.proving import Proven, prove
+from hwnas.api.run_folder import RunFolder, open_run
+from hwnas.api.verification import _ranked
+from hwnas.api.winners import Winner, load_network, load_winners
 from hwnas.bundles import load_manifest
-from hwnas.errors import DeviceError, ExportError, RunError, StoredFileError
+from hwnas.errors import DeviceError, ExportError, RunError, StoredFileError, TableMismatchError
+from hwnas.files import exclusive
 from hwnas.testing import SimulatedHost
 
 FILE_KEYS = {
-    *("file", "precision", "image_input", "size_bytes", "peak_memory_bytes", "test_accuracy"),
-    *("max_abs_difference", "same_class", "latency"),
+    *("file", "precision", "image_input", "batch_size", "size_bytes", "peak_memory_bytes", "test_accuracy"),
+    *("max_abs_difference", "same_class", "bounds", "latency"),
 }
 LATENCY_KEYS = {"predicted_ms", "predicted_interval_ms", "measured_ms", "measured_ci95_ms", "not_measured"}
 
@@ -48,6 +51,14 @@ def test_verification_json_has_the_keys_that_other_programs_read(verified: Path,
         assert [one["precision"] for one in model["files"]] == ["fp32", "int8"]
         for one in model["files"]:
             assert one.keys() >= FILE_KEYS
+            assert one["batch_size"] == 1
+            assert (
+                one["bounds"].keys()
+                == {
+                    "fp32": {"max_abs_difference", "max_abs_difference_random", "same_class"},
+                    "int8": {"test_accuracy"},
+                }[one["precision"]]
+            )
             assert one["size_bytes"] == (verified / one["file"]).stat().st_size
             latency = one["latency"]["local-cpu"]
             assert latency.keys() == LATENCY_KEYS
@@ -113,6 +124,62 @@ def test_one_broken_bundle_does_not_hide_the_others(run: Path, monkeypatch: pyte
         verify(run)
     checked = {model["name"] for model in json.loads((run / "verification.json").read_text())["models"]}
     assert checked == {winner.name for winner in winners[1:]}
+
+
+def test_a_bundle_that_fails_in_any_way_does_not_hide_the_others(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hwnas.api.measuring.connect", lambda _: SimulatedHost(lambda _: 1.0))
+
+    def fail_first(folder: RunFolder, winner: Winner) -> Proven:
+        if winner.name == "winner-1":
+            raise TableMismatchError("A table", "must be of the run", came="it is not")
+        return prove(folder, winner)
+
+    monkeypatch.setattr("hwnas.api.verification.prove", fail_first)
+    with pytest.raises(TableMismatchError):
+        verify(run)
+    checked = {model["name"] for model in json.loads((run / "verification.json").read_text())["models"]}
+    assert checked == {winner.name for winner in load_winners(open_run(run))[1:]}
+
+
+def test_a_device_whose_file_is_not_here_is_told_and_the_findings_are_stored(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hwnas.api.verification.run_devices", lambda _: ["local-cpu", "my-phone"])
+    monkeypatch.setattr("hwnas.api.measuring.connect", lambda _: SimulatedHost(lambda _: 1.0))
+    for model in verify(run)["models"]:
+        assert model["on_front"] is not None
+        for one in model["files"]:
+            assert one["latency"]["local-cpu"]["measured_ms"] == pytest.approx(1.0)
+            assert one["latency"]["my-phone"]["measured_ms"] is None
+            assert "'my-phone' does not exist" in one["latency"]["my-phone"]["not_measured"]
+
+
+def test_two_processes_do_not_verify_at_once(run: Path) -> None:
+    with exclusive(run), pytest.raises(StoredFileError, match="must be used by one process at a time"):
+        verify(run)
+
+
+def test_the_front_is_that_of_all_devices(run: Path) -> None:
+    folder = open_run(run)
+    proven = []
+    for winner, latencies, accuracy in zip(
+        load_winners(folder), [(1.0, 9.0), (2.0, 1.0), (3.0, None)], (0.9, 0.8, 0.99), strict=True
+    ):
+        bundle = run / winner.bundle
+        name = f"{winner.precision}.onnx"
+        one = Proven(winner, bundle, load_manifest(bundle), {name: {"test_accuracy": accuracy}})
+        one.latency[name] = {
+            device: {"measured_ms": ms} for device, ms in zip(("cpu", "gpu", "gone"), (*latencies, None), strict=True)
+        }
+        proven.append(one)
+    ranked = _ranked(folder, proven, ["cpu", "gpu", "gone"])
+    assert [(model["name"], model["on_front"]) for model in ranked] == [
+        ("winner-1", True),
+        ("winner-2", True),  # on the cpu alone, the first is faster and better
+        ("winner-3", None),
+    ]
+    ranked = _ranked(folder, proven[:2], ["cpu"])
+    assert [model["on_front"] for model in ranked] == [True, False]
 
 
 def test_a_device_that_is_offline_is_told_and_gets_no_number(

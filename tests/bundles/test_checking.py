@@ -90,8 +90,11 @@ def test_files_that_are_missing_torn_or_additional_are_named_and_nothing_is_run(
 def test_a_file_that_is_not_its_model_differs(bundle: Path, replace: Rewrite, rewrite: Rewrite) -> None:
     replace("fp32.onnx", shift=5.0)
     rewrite()
+    with np.load(bundle / "reference.npz") as stored:
+        within = 1e-4 * np.abs(stored["random_logits"]).max()
+    assert within > 1e-4
     random, test = problems(bundle)
-    assert "must give torch's outputs within 0.0001 on random images, but the largest difference is 5" in random
+    assert f"must give torch's outputs within {within:.3g} on random images, but the largest difference is 5" in random
     assert "on test images" in test
 
 
@@ -99,6 +102,56 @@ def test_another_class_is_told(bundle: Path, replace: Rewrite, rewrite: Rewrite)
     replace("fp32.onnx", shift=np.array([50, 0, 0]))
     rewrite()
     assert any("must give torch's class on all test images, but it gives it on" in one for one in problems(bundle))
+
+
+def test_an_fp16_file_that_gives_something_else_fails(bundle: Path, replace: Rewrite, rewrite: Rewrite) -> None:
+    replace("fp32.onnx", shift=0.01)
+    rewrite(lambda document: document["files"]["fp32.onnx"].update(precision="fp16"))
+    assert problems(bundle) == []
+    replace("fp32.onnx", shift=np.array([50, 0, 0]))
+    rewrite(lambda document: document["files"]["fp32.onnx"].update(precision="fp16"))
+    random, test, classes = problems(bundle)
+    assert "on random images, but the largest difference is 50" in random
+    assert "on test images, but the largest difference is 50" in test
+    assert "must give torch's class on 97.50% of the test images" in classes  # all but one of 40
+
+
+def test_an_int8_file_that_has_lost_its_accuracy_fails_without_a_record_too(
+    bundle: Path, replace: Rewrite, rewrite: Rewrite
+) -> None:
+    replace("int8.onnx", shift=np.array([50, 0, 0]))
+    rewrite(lambda document: document["files"]["int8.onnx"].update(batch_size=None))
+    (only,) = problems(bundle)
+    assert "int8.onnx must have an accuracy of" in only
+    found = check_bundle(bundle)["files"]["int8.onnx"]["found"]
+    assert found["test_accuracy"] < found["bounds"]["test_accuracy"] < (IMAGES - 4) / IMAGES - 0.05
+
+
+def test_the_drop_that_the_manifest_states_is_the_bound(bundle: Path, rewrite: Rewrite) -> None:
+    bounds = []
+    for made in ({}, {"max_drop": 0.5}, {"max_drop": 20.0}):
+        rewrite(lambda document, made=made: document["files"]["int8.onnx"].update(made=made))
+        bounds.append(check_bundle(bundle)["files"]["int8.onnx"]["found"]["bounds"]["test_accuracy"])
+    default, tight, wide = bounds
+    assert (default - tight, default - wide) == (pytest.approx(-0.045), pytest.approx(0.15))
+
+
+def test_test_data_may_lie_in_the_bundle_if_it_is_its_own(bundle: Path) -> None:
+    (bundle.parent / DATA).rename(bundle / DATA)
+    report = check_bundle(bundle)
+    assert (report["problems"], report["images"]) == ([], IMAGES)
+    (bundle / DATA).write_bytes(b"rubbish")
+    (only,) = problems(bundle)
+    assert only == f"{bundle / DATA} must be the test data that the bundle was proven on, but it is not."
+
+
+def test_links_to_elsewhere_are_refused(bundle: Path) -> None:
+    (bundle / "fp32.onnx").rename(bundle.parent / "fp32.onnx")
+    (bundle / "fp32.onnx").symlink_to(bundle.parent / "fp32.onnx")
+    (bundle / "more").symlink_to(bundle.parent)
+    link, additional = problems(bundle)
+    assert link == f"{bundle / 'fp32.onnx'} must be a file of the bundle, but it is a link."
+    assert additional.startswith(f"{bundle / 'more'} must be listed")
 
 
 def test_an_accuracy_that_is_not_the_recorded_one_is_told(bundle: Path, rewrite: Rewrite) -> None:
@@ -128,7 +181,7 @@ def test_outputs_that_are_not_finite_are_told(bundle: Path, replace: Rewrite, re
     replace("int8.onnx", shift=np.inf)
     rewrite(lambda document: document["files"]["int8.onnx"].update(batch_size=None))
     (only,) = problems(bundle)
-    assert "int8.onnx must give 8x3 finite numbers" in only
+    assert "int8.onnx must give 8x3 finite numbers, but it gave 8x3, 24 of them not finite" in only
 
 
 def test_a_crash_of_the_runtime_is_one_file_s_alone(
@@ -187,7 +240,10 @@ def test_without_test_data_the_rest_is_checked_and_it_says_so(bundle: Path) -> N
     report = check_bundle(bundle)
     assert report["problems"] == []
     assert report["files"]["fp32.onnx"]["found"]["test_accuracy"] is None
-    assert "Not checked on test images" in render(report)
+    shown = render(report)
+    assert "Not checked on test images" in shown
+    assert "There is no test data, so no accuracy and no class was checked." in shown
+    assert "All checks passed" not in shown
 
 
 def test_latencies_of_another_machine_stand_beside_and_do_not_fail(bundle: Path, rewrite: Rewrite) -> None:

@@ -61,6 +61,17 @@ def test_test_data_belong_to_a_bundle(tmp_path: Path) -> None:
     assert "must be given with a bundle" in str(result.exception)
 
 
+@pytest.mark.parametrize("name", ["verify.py", "fp32.onnx"])
+def test_a_bundle_whose_manifest_is_gone_is_told_so(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("")
+    result = CliRunner().invoke(app, ["verify", str(tmp_path)])
+    assert isinstance(result.exception, StoredFileError)
+    assert "manifest.json must be the manifest of a bundle, but it is missing" in str(result.exception)
+    (tmp_path / "run.toml").write_text("")
+    result = CliRunner().invoke(app, ["verify", str(tmp_path)])
+    assert "must be the manifest" not in str(result.exception)
+
+
 def test_a_torn_manifest_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("{")
     with pytest.raises(BundleError):

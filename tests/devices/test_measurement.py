@@ -254,6 +254,18 @@ class TestLoading:
             measured(host)
         assert host.visited == []
 
+    def test_without_a_named_sentinel_the_first_that_is_taken_is_one(self):
+        first = next(iter(MODELS))
+        host = simulated(refuses=lambda path: "no kernel" if path.name == first else None)
+        found = measure(host, MODELS, plan=PLAN, clock=host.clock)
+        assert found.refused == {first: "no kernel"}
+        assert set(found.measurements) == set(TRUTH) - {first}
+
+    def test_where_all_are_refused_nothing_is_measured(self):
+        host = simulated(refuses=lambda path: "no kernel")
+        found = measure(host, MODELS, plan=PLAN, clock=host.clock)
+        assert (found.measurements, set(found.refused), host.visited) == ({}, set(MODELS), [])
+
     def test_all_is_unloaded_in_the_end(self):
         host = simulated()
         measured(host)

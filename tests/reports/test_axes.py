@@ -50,7 +50,20 @@ def test_a_model_is_placed_where_it_was_measured(run_folder):
     assert model_value(run.models[0], error, run) == 1 - run_folder.files[0]["test_accuracy"]
     assert model_value(run.models[1], macs, run) == 6_000_000  # from the front
     assert model_value(run.models[1], on_rpi4, run) == run_folder.files[1]["latency"]["rpi4"]["measured_ms"]
-    assert model_value(run.models[2], on_rpi4, run) == 5.8  # predicted
+    assert model_value(run.models[2], on_rpi4, run) is None  # a prediction is no measurement
+
+
+def test_what_was_measured_on_other_batch_sizes_is_not_what_the_search_speaks_of(run_folder):
+    run_folder.files[0]["batch_size"] = 8
+    run_folder.files[1]["batch_size"] = 1
+    run = load_run(run_folder.write())
+    on_rpi4 = run.objective("latency_ms@rpi4")
+    assert model_value(run.models[0], on_rpi4, run) is None
+    assert model_value(run.models[1], on_rpi4, run) is not None
+    run_folder.settings = "batch_size = 8\n"
+    run = load_run(run_folder.write())
+    assert model_value(run.models[0], on_rpi4, run) is not None
+    assert model_value(run.models[1], on_rpi4, run) is None
 
 
 def test_the_first_view_holds_the_front_and_counts_what_it_leaves_out(run_folder):

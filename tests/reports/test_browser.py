@@ -106,6 +106,26 @@ def contrast(page: Any) -> float:
     return float(ratio)
 
 
+def test_paper_shows_every_drawing_within_its_width(open_page, report):
+    page = open_page(report, "dark")
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 794, "height": 1123})
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.wait_for_timeout(300)
+    wide = page.evaluate(
+        """() => [...document.querySelectorAll('.plot')].filter((one) => {
+          const { left, right, width } = one.getBoundingClientRect();
+          return width > 0 && (left < 0 || right > innerWidth);
+        }).map((one) => one.id)"""
+    )
+    assert wide == []
+    places = page.evaluate(
+        "[...document.querySelectorAll('.trio .plot')].map((one) => one.getBoundingClientRect().left)"
+    )
+    assert len(places) > 1
+    assert len(set(places)) == 1  # one below the other
+
+
 @pytest.mark.parametrize("look", LOOKS)
 def test_the_page_fits_the_screen_and_every_drawing_is_drawn(open_page, report, look):
     page = open_page(report, look)
@@ -300,6 +320,28 @@ def test_everything_can_be_reached_with_the_tab_key_and_shows_that_it_has_the_fo
 
 COLOUR = """document.querySelector('#figure-front-0 .plot').data
               .find((trace) => /^front-/.test(trace.meta.role)).marker.color"""
+
+
+def test_motion_is_reduced_where_that_is_asked_for(open_page, report, page):
+    """And where it is not, a jump within the page is smooth."""
+    behaviour = "getComputedStyle(document.documentElement).scrollBehavior"
+    assert page.evaluate(behaviour) == "auto"
+    assert open_page(report, "dark").evaluate(behaviour) == "smooth"
+    moving = """() => [...document.querySelectorAll("*")].filter((one) => {
+      const style = getComputedStyle(one);
+      return style.animationName !== "none" || !/^(0s(, )?)+$/.test(style.transitionDuration);
+    }).map((one) => one.tagName + "." + one.getAttribute("class"))"""
+    assert page.evaluate(moving) == []
+
+
+def test_the_table_of_models_fits_a_wide_screen(page, example):
+    """Two precisions on two devices; on narrow screens it scrolls."""
+    widths = page.evaluate(
+        "[...document.querySelectorAll('.table-scroll')].filter((one) => one.querySelector('#caption-models'))"
+        ".map((one) => [one.scrollWidth, one.clientWidth])"
+    )
+    assert len(widths) == 1
+    assert all(inner <= outer for inner, outer in widths)
 
 
 def test_colours_follow_the_scheme(page):

@@ -14,14 +14,23 @@ def test_members_come_first_with_what_was_measured_of_them(run_folder):
     assert found[3].values == run.evaluations[3].values
 
 
-def test_an_exported_model_is_found_with_its_precision_or_without(example):
+def test_a_model_that_could_not_be_measured_is_said_to_have_the_search_s_value(run_folder):
+    latency = run_folder.files[1]["latency"]["rpi4"]
+    latency.update(measured_ms=None, measured_ci95_ms=None, not_measured="it is offline")
+    run = load_run(run_folder.write())
+    first, second, *_ = candidates_of(run)
+    assert (first.unmeasured, second.unmeasured) == ((), ("latency_ms@rpi4",))
+    assert second.values["latency_ms@rpi4"] == second.record.values["latency_ms@rpi4"]
+    told = candidates_document(run, None)["candidates"]
+    assert [one["unmeasured"] for one in told[:2]] == [(), ("latency_ms@rpi4",)]
+
+
+def test_an_exported_model_is_found_by_its_architecture(example):
     run = load_run(example.path)
     for model in run.models:
         (member,) = (one for one in candidates_of(run) if one.model is model)
         assert member.precision == model.precision
         assert member.values["error"] == 1 - model.own.test_accuracy
-    bare = {record.architecture: record.architecture.choices[:-1] for record in run.front}
-    assert len(set(bare.values())) > 1
 
 
 def test_the_document_has_the_blocks_of_all(example):

@@ -91,14 +91,11 @@ def test_an_audit_and_a_predictor_are_read_where_there_are_some(run_folder, audi
 
 def test_the_last_choice_is_the_precision_counted_from_few_bits(run_folder):
     run_folder.settings = 'precisions = ["fp32", "int8"]'
-    run_folder.models[0]["architecture"]["choices"] = [0, 0]
-    run_folder.models[0]["precision"] = "fp16"
+    run_folder.models[0]["architecture"]["choices"] = [0, 0, 1]
     run = load_run(run_folder.write())
     assert run.precisions == ("int8", "fp32")
     first = run.front[0].architecture
     assert run.precision_of(replace(first, choices=(0, 0, 0))) == "int8"
     assert run.precision_of(replace(first, choices=(0, 0, 1))) == "fp32"
-    assert run.model_of(replace(first, choices=(0, 0, 1))) is None  # the network, but in another precision
-    run_folder.models[0]["precision"] = "fp32"
-    run = load_run(run_folder.write())
+    assert run.model_of(replace(first, choices=(0, 0, 0))) is None  # the network, but in another precision
     assert run.model_of(replace(first, choices=(0, 0, 1))) is run.models[0]

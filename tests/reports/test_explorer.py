@@ -30,6 +30,21 @@ def test_sliders_span_the_front_and_wide_spans_are_logarithmic(run_folder):
     assert objectives["error"]["suffix"] == "%"
 
 
+def test_a_model_that_could_not_be_measured_is_said_to_be_so(run_folder):
+    latency = run_folder.files[1]["latency"]["rpi4"]
+    latency.update(measured_ms=None, measured_ci95_ms=None, not_measured="it is offline")
+    html = "".join(front_parts(load_run(run_folder.write()), None))
+    assert "Not drawn, since it was not measured on rpi4 as the search has it: winner-2." in html
+    assert "exported as winner-2, partly measured" in html
+    assert "exported as winner-1, measured" in html
+
+
+def test_the_command_names_the_run_as_a_shell_takes_it(run_folder):
+    run_folder.path = run_folder.path.with_name("my digits; rm")
+    told = document(front_parts(load_run(run_folder.write()), None))
+    assert told["run"] == f"'{run_folder.path}'"
+
+
 def test_an_objective_to_maximize_has_a_lower_bound(run_folder):
     run_folder.objectives[0]["direction"] = "maximize"
     html = "".join(front_parts(load_run(run_folder.write()), None))

@@ -82,6 +82,15 @@ def test_points_without_one_of_the_two_values_are_left_out(run_folder):
     assert "winner" not in drawn
 
 
+def test_a_model_that_could_not_be_measured_is_not_drawn_as_measured(run_folder):
+    latency = run_folder.files[1]["latency"]["local-cpu"]
+    latency.update(measured_ms=None, measured_ci95_ms=None, not_measured="it is offline")
+    run = load_run(run_folder.write())
+    drawn = {plane.key: traces(front_figure(run, plane))["winner"] for plane in front_planes(run)}
+    numbers = {device: list(trace.text) for device, trace in drawn.items()}
+    assert numbers == {"local-cpu": ["<b>1</b>", "<b>3</b>"], "rpi4": ["<b>1</b>", "<b>2</b>", "<b>3</b>"]}
+
+
 def test_every_colour_is_looked_up_so_that_dark_pages_are_dark(run_folder):
     run = load_run(run_folder.write())
     found = set(colours(front_figure(run, front_planes(run)[0]).to_dict()))

@@ -71,7 +71,7 @@ class OpenVino(Runtime):
         return {self._device.lower(): str(_core().get_property(self._device, "FULL_DEVICE_NAME"))}
 
     def load(self, onnx_path: Path, *, num_threads: int) -> Session:
-        """Loads `onnx_path` for one inference at a time, on `num_threads` threads of a CPU.
+        """Loads `onnx_path`, or an .xml of OpenVINO's own, for one inference at a time, on `num_threads` threads of a CPU.
 
         Raises:
             MissingRuntimeError: OpenVINO is not installed, or does not see the device.
@@ -150,12 +150,12 @@ def _core() -> Any:
     return openvino.Core()
 
 
-def read_model(onnx_path: Path) -> Any:
-    """The model, read by the ONNX front end alone: asked for any, OpenVINO also tries the others, and they complain."""
+def read_model(path: Path) -> Any:
+    """The model, an .onnx or an .xml of OpenVINO's, read by its own front end alone: others would be tried, and complain."""
     from openvino.frontend import FrontEndManager
 
-    reader = FrontEndManager().load_by_framework("onnx")
-    model = reader.convert(reader.load(str(onnx_path)))
+    reader = FrontEndManager().load_by_framework("ir" if path.suffix == ".xml" else "onnx")
+    model = reader.convert(reader.load(str(path)))
     if not model.outputs:
         raise RuntimeError("the model has no outputs")
     return model

@@ -12,7 +12,7 @@ import importlib
 import re
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,8 +41,8 @@ class Engine:
     """
 
     plan: bytes
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
     timing_cache: Path | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -98,7 +98,7 @@ class TensorRt(Runtime):
             )
 
     def load(self, onnx_path: Path, *, num_threads: int) -> Session:  # noqa: ARG002 a GPU has threads of its own
-        """Builds an engine for this GPU and loads it.
+        """Builds an engine for this GPU and loads it; or loads an .engine that was built before.
 
         Raises:
             MissingRuntimeError: the library or the driver is not installed.
@@ -107,11 +107,17 @@ class TensorRt(Runtime):
         self.require()
         trt = importlib.import_module(self._library)
         here = ("CURRENT",) if hasattr(trt, "ComputeCapability") else ()
-        engine = self.build(onnx_path, compute_capabilities=here)
+        stored = onnx_path.suffix == ".engine"
+        engine = Engine(onnx_path.read_bytes()) if stored else self.build(onnx_path, compute_capabilities=here)
         log = _log(self._library)
+        log.last_error = "it gives no reason"
         loaded = trt.Runtime(log).deserialize_cuda_engine(engine.plan)
         if loaded is None:
             raise self._refusal(onnx_path, log.last_error)
+        if stored:
+            names = [loaded.get_tensor_name(index) for index in range(loaded.num_io_tensors)]
+            given = tuple(name for name in names if loaded.get_tensor_mode(name) == trt.TensorIOMode.INPUT)
+            engine = replace(engine, inputs=given, outputs=tuple(name for name in names if name not in given))
         return TensorRtSession(trt, loaded, engine, self._cuda())
 
     def build(self, onnx_path: Path, *, compute_capabilities: Sequence[str] = ()) -> Engine:

@@ -190,7 +190,7 @@
     const head = document.createElement("h3");
     head.tabIndex = -1;
     head.textContent = one.name;
-    const tags = [one.precision, ...(one.model === null ? [] : [`winner-${one.model}, measured`])];
+    const tags = [one.precision, ...(one.model === null ? [] : [`winner-${one.model}, ${one.unmeasured.length ? "partly " : ""}measured`])];
     tags.forEach((text) => {
       const tag = document.createElement("span");
       tag.className = "tag";
@@ -212,9 +212,10 @@
       term.textContent = objective.title;
       amount.textContent = write(objective, value);
       const estimate = one.estimates[objective.name];
-      if (estimate !== undefined && estimate !== value) {
+      const open = one.unmeasured.includes(objective.name);
+      if (open || (estimate !== undefined && estimate !== value)) {
         const note = document.createElement("span");
-        note.textContent = ` estimated ${write(objective, estimate)}`;
+        note.textContent = open ? " predicted, not measured" : ` estimated ${write(objective, estimate)}`;
         amount.append(note);
       }
       group.append(term, amount);

@@ -102,6 +102,17 @@ def test_the_precision_of_inference_is_that_of_the_model(
     assert hints == [of_floats, of_halves]
 
 
+def test_a_model_in_openvino_s_own_format_is_the_one_that_it_was_made_of(model_path, tmp_path):
+    openvino = pytest.importorskip("openvino", reason="pip install 'hwnas[openvino]'")
+    own = tmp_path / "model.xml"
+    openvino.save_model(openvino_file.read_model(model_path), own, compress_to_fp16=False)
+    sessions = [OpenVino("CPU").load(path, num_threads=1) for path in (model_path, own)]
+    shapes = [(size.shape, size.data.dtype) for size in sessions[0]._held]
+    given = [np.random.default_rng(0).standard_normal(shape).astype(kind) for shape, kind in shapes]
+    first, second = (session.run(given) for session in sessions)
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
 @pytest.mark.parametrize("num_threads", [1, 2])
 def test_the_compiled_model_is_as_asked_for(model_path, num_threads):
     openvino = pytest.importorskip("openvino", reason="pip install 'hwnas[openvino]'")

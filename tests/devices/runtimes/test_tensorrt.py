@@ -236,6 +236,14 @@ class Loaded:
     def __init__(self, gpu, *, shape=(2, 3), works=True):
         self.gpu, self.shape, self.works, self.addresses = gpu, shape, works, {}
 
+    num_io_tensors = 2
+
+    def get_tensor_name(self, index):
+        return ("given", "returned")[index]
+
+    def get_tensor_mode(self, name):
+        return {"given": "input", "returned": "output"}[name]
+
     def get_tensor_shape(self, name):
         return self.shape
 
@@ -339,6 +347,7 @@ class Library:
     ILogger = type("ILogger", (), {"Severity": SimpleNamespace(ERROR=1)})
     BuilderFlag = SimpleNamespace(TF32="tf32")
     NetworkDefinitionCreationFlag = SimpleNamespace(STRONGLY_TYPED=0)
+    TensorIOMode = SimpleNamespace(INPUT="input")
     nptype = staticmethod(lambda kind: kind)
 
     def __init__(self, gpu, *, caches=(b"", b"+tuned", b"+tuned+tuned")):
@@ -440,6 +449,16 @@ def test_a_loaded_model_runs(installed, model_path):
     assert session.time_ms(3) == [2.0] * 3
     assert installed.runtime.version == "10.3.0"
     assert installed.runtime.properties == {"gpu": "Tesla T4 (fake)", "compute_capability": "7.5"}
+
+
+def test_an_engine_that_was_built_before_runs_as_it_is(installed, tmp_path):
+    (tmp_path / "one.engine").write_bytes(b"plan")
+    session = installed.runtime.load(tmp_path / "one.engine", num_threads=1)
+    assert session.time_ms(3) == [2.0] * 3
+    assert "flags" not in installed.library.asked
+    (tmp_path / "one.engine").write_bytes(b"of another GPU")
+    with pytest.raises(DeviceError, match=r"must load .*one\.engine"):
+        installed.runtime.load(tmp_path / "one.engine", num_threads=1)
 
 
 @pytest.mark.parametrize("part", ["build_serialized_network", "Runtime"])
