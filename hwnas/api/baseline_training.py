@@ -13,7 +13,7 @@ from torch import nn
 
 from hwnas.api.converting import BundleOptions, write_models
 from hwnas.api.run_folder import RunFolder
-from hwnas.api.winners import Winner
+from hwnas.api.winner_list import Winner
 from hwnas.baselines import Baseline
 from hwnas.bundles import sha256_of
 from hwnas.errors import ExportError
@@ -147,7 +147,9 @@ def _known(run: RunFolder, result: Path, of: Mapping[str, Any]) -> list[dict[str
     known = read_json(result, kind="trained baseline", schema_version=SCHEMA_VERSION)
     entries: list[dict[str, Any]] = known["entries"]
     paths = [run.path / one["file"] for one in entries]
-    whole = all(path.exists() and sha256_of(path) == one.get("sha256") for path, one in zip(paths, entries, strict=True))
+    whole = all(
+        path.exists() and sha256_of(path) == one.get("sha256") for path, one in zip(paths, entries, strict=True)
+    )
     return entries if whole and first_difference(known["of"], of) is None else None
 
 

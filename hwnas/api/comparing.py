@@ -5,14 +5,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from hwnas.api.baseline_training import Budget, baseline_options, file_accuracy, train_baseline
 from hwnas.api.bundling import run_devices
 from hwnas.api.converting import BundleOptions
 from hwnas.api.run_folder import DataSource, RunFolder, open_run, require_one_process
 from hwnas.api.stages import stage
-from hwnas.api.winners import Winner, load_winners
+from hwnas.api.winner_list import COMPARISON_SCHEMA, Winner, load_winners
 from hwnas.baselines import Baseline, comparable_baselines, find_baselines
 from hwnas.devices import Measurement, connect, load_device, measure
 from hwnas.errors import DeviceError, ExportError, TrainingError
@@ -23,8 +23,6 @@ from hwnas.spaces import SearchSpace
 __all__ = ["compare"]
 
 logger = logging.getLogger(__name__)
-
-SCHEMA_VERSION: Final = 1
 
 
 def compare(
@@ -76,7 +74,7 @@ def compare(
             for one in ours:
                 one["dominated_by"] = {device: _dominating(one, theirs, device) for device in one["latency"]}
         document = {
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": COMPARISON_SCHEMA,
             "device": next(iter(environments)),
             "test_images": len(folder.data.test),
             "budget": {**asdict(budget), "settings": budget.settings(folder).identity()},

@@ -183,7 +183,7 @@ def _wants_symmetric(run: RunFolder, options: BundleOptions) -> bool:
         return True
     for name in run.settings.devices:
         with contextlib.suppress(HwnasError):  # a device that is not known here is measured elsewhere
-            if any(find_runtime(one).symmetric_int8 for one in load_device(name).runtimes[:1]):
+            if find_runtime(load_device(name).runtimes[0]).symmetric_int8:
                 return True
     return False
 
