@@ -1,32 +1,32 @@
 """How long torchvision's networks are trained to be held against the winners of a run, and their training and export."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import numpy.typing as npt
+import onnx
 import torch
 from torch import nn
 
 from hwnas.api.converting import BundleOptions, write_models
 from hwnas.api.run_folder import RunFolder
-from hwnas.api.winners import Winner
+from hwnas.api.winner_list import Winner
 from hwnas.baselines import Baseline
-from hwnas.devices import find_runtime
+from hwnas.bundles import sha256_of
 from hwnas.errors import ExportError
+from hwnas.exporters import TOLERANCE, relative_difference, run_onnx
 from hwnas.files import first_difference, read_json, read_json_lines, write_json
 from hwnas.progress import OnProgress, silent
 from hwnas.training import TrainingSettings, predict_logits, train_network, training_identity
 
-__all__ = ["Budget", "file_accuracy", "train_baseline"]
+__all__ = ["Budget", "baseline_options", "file_accuracy", "train_baseline"]
 
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION: Final = 1
-MAX_DIFFERENCE: Final = 1e-4
 
 Array = npt.NDArray[Any]
 
@@ -72,6 +72,7 @@ def train_baseline(
     run: RunFolder,
     baseline: Baseline,
     budget: Budget,
+    options: BundleOptions,
     *,
     stage: str = "training",
     on_progress: OnProgress = silent,
@@ -79,56 +80,77 @@ def train_baseline(
     """Trains, exports and scores a baseline in the run's folder "baselines", or reads what came of it before.
 
     Args:
-        run: whose data, seed, precisions and batch size.
+        run: whose data and seed.
         baseline: the network.
         budget: how long.
+        options: of the files, see `baseline_options`.
         stage: what `on_progress` is told.
         on_progress: told of loss and accuracy.
 
     Returns:
-        For each precision of the run "name" (with the precision where there are several), "precision", "file" (relative to
-        the run folder), "test_accuracy" (of the file), "macs", "parameters", "size_bytes".
+        For each precision "name" (with the precision where there are several), "precision", "file" (relative to the run
+        folder), "sha256", "test_accuracy" (of the file), "macs", "parameters", "size_bytes".
 
     Raises:
         TrainingError: as `train_network`.
         ExportError: it cannot be exported, or its float file does not give what torch gives.
         StoredFileError: a file is broken or could not be written.
     """
-    data, place, options = run.data, run.baselines / baseline.slug, BundleOptions.of(run)
+    data, place = run.data, run.baselines / baseline.slug
     of = {**training_identity(data, budget.settings(run), run.settings.seed), "options": options.to_json()}
     result = place / "result.json"
-    if result.exists():
-        known = read_json(result, kind="trained baseline", schema_version=SCHEMA_VERSION)
-        entries: list[dict[str, Any]] = known["entries"]
-        if first_difference(known["of"], of) is None and all((run.path / one["file"]).exists() for one in entries):
-            logger.info("Nothing to train: %s is there", place)
-            return entries
+    known = _known(run, result, of)
+    if known is not None:
+        logger.info("Nothing to train: %s is there", place)
+        return known
     checkpoint = place / f"{budget.epochs}-epochs.checkpoint.pt"
     network = _network(run, baseline, budget, checkpoint, stage, on_progress)
+    result.unlink(missing_ok=True)  # it tells of the files that are now replaced
     written = write_models(run, place, network, options, {})
     if "fp32" in options.precisions:
         _check_parity(run, network, place / "fp32.onnx")
     counts = baseline.counts(data.input_shape, data.num_classes)
     entries = [
         {
-            "name": baseline.name if len(written) == 1 else f"{baseline.name}, {made['precision']}",
-            "precision": made["precision"],
-            "file": (place / name).relative_to(run.path).as_posix(),
-            "test_accuracy": file_accuracy(run, place / name),
+            "name": baseline.name if len(options.precisions) == 1 else f"{baseline.name}, {precision}",
+            "precision": precision,
+            "file": (place / f"{precision}.onnx").relative_to(run.path).as_posix(),
+            "sha256": written[f"{precision}.onnx"]["sha256"],
+            "test_accuracy": file_accuracy(run, place / f"{precision}.onnx"),
             "macs": counts.macs,
             "parameters": counts.parameters,
-            "size_bytes": made["size_bytes"],
+            "size_bytes": written[f"{precision}.onnx"]["size_bytes"],
         }
-        for name, made in written.items()
+        for precision in options.precisions
     ]
     write_json(result, {"schema_version": SCHEMA_VERSION, "of": of, "entries": entries})
     checkpoint.unlink()
     return entries
 
 
+def baseline_options(run: RunFolder, winners: Sequence[Winner]) -> BundleOptions:
+    """Those that the winners were exported with, as far as they tell on what is compared; the run's precisions."""
+    own = BundleOptions.from_json(winners[0].options)
+    precisions = BundleOptions.of(run).precisions
+    return replace(own, precisions=precisions, image_input=False, engine=None, openvino=False)
+
+
 def file_accuracy(run: RunFolder, path: Path) -> float:
     """The share of the test part that an exported file classifies rightly, by ONNX Runtime on this machine's CPU."""
     return float((_logits(run, path).argmax(1) == run.data.test.labels_N.numpy()).mean())
+
+
+def _known(run: RunFolder, result: Path, of: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """What came of the same training before; None where it is of another, or a file is not the one that it tells of."""
+    if not result.exists():
+        return None
+    known = read_json(result, kind="trained baseline", schema_version=SCHEMA_VERSION)
+    entries: list[dict[str, Any]] = known["entries"]
+    paths = [run.path / one["file"] for one in entries]
+    whole = all(
+        path.exists() and sha256_of(path) == one.get("sha256") for path, one in zip(paths, entries, strict=True)
+    )
+    return entries if whole and first_difference(known["of"], of) is None else None
 
 
 def _search_epochs(run: RunFolder, winner: Winner) -> int:
@@ -172,26 +194,17 @@ def _check_parity(run: RunFolder, network: nn.Module, path: Path) -> None:
     """Raises ExportError where a float file does not give what torch gives on all test images."""
     data = run.data
     torch_NK, onnx_NK = predict_logits(network, data, data.test).numpy(), _logits(run, path)
-    difference = float(np.abs(torch_NK - onnx_NK).max())
+    difference = relative_difference(onnx_NK, torch_NK)
     same_class = bool((torch_NK.argmax(1) == onnx_NK.argmax(1)).all())
-    if not difference <= MAX_DIFFERENCE or not same_class:
+    if not difference <= TOLERANCE or not same_class:
         raise ExportError(
             str(path),
-            f"must give torch's outputs within {MAX_DIFFERENCE:g} and its class on all {len(data.test)} test images",
-            came=f"the largest difference is {difference:.3g}{'' if same_class else ', and classes differ'}",
+            f"must give torch's outputs within {TOLERANCE:g} of the largest and its class on all {len(data.test)} test "
+            "images",
+            came=f"they are {difference:.3g} apart{'' if same_class else ', and classes differ'}",
         )
 
 
 def _logits(run: RunFolder, path: Path) -> Array:
     """The logits (N, K) of an exported file for the test part."""
-    session = find_runtime("onnxruntime-cpu").load(path, num_threads=1)
-    return np.concatenate([session.run([x_BCHW])[0][:count] for x_BCHW, count in _batches(run)])
-
-
-def _batches(run: RunFolder) -> Iterator[tuple[Array, int]]:
-    """The test images in batches of the files' size, the last filled up with zeros, and how many are real."""
-    size, images_NCHW = run.settings.batch_size, run.data.test.images_NCHW
-    for start in range(0, len(images_NCHW), size):
-        x_BCHW = run.data.normalized(images_NCHW[start : start + size]).contiguous().numpy()
-        padding = [(0, size - len(x_BCHW)), (0, 0), (0, 0), (0, 0)]
-        yield np.pad(x_BCHW, padding), len(x_BCHW)
+    return run_onnx(onnx.load(path), run.data.test.images_NCHW, prepare=run.data.normalized)

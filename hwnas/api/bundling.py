@@ -47,7 +47,7 @@ def write_bundle(
         network: in evaluation mode, on the CPU.
         architecture: as the search saw it.
         options: what the bundle is to hold.
-        about: what else its manifest is to tell: "name", "values", "training".
+        about: what else its manifest is to tell: "name", "values", "training" ("epochs" among it), "commands" that make it.
 
     Raises:
         ExportError: the network cannot be exported.
@@ -57,19 +57,20 @@ def write_bundle(
     torch.save(network.state_dict(), buffer)
     with replacing(place / WEIGHTS) as scratch:
         scratch.write_bytes(buffer.getbuffer())
-    models = write_models(run, place, network, options, _metadata(run, architecture, options))
+    metadata, tuned = _metadata(run, architecture, options), about["training"]["epochs"] > 0
+    models = write_models(run, place, network, options, metadata, trained_on_validation=tuned)
     _write_reference(run.data, network, place / REFERENCE)
     others = {name: listed_file(place / name) for name in (WEIGHTS, REFERENCE)}
     document = {
         **about,
         **_described(run, architecture),
+        "options": options.to_json(),
         "licence": options.licence,
         "files": {**models, **others},
         "test_data": write_run_test_data(run),
         "tables": _tables(run),
         "supernet": _supernet(run),
         "settings": _settings(run),
-        "commands": ["hwnas search run.toml", options.command(), "hwnas verify RUN"],
         "versions": _versions(),
         "devices": {},
     }
@@ -103,14 +104,13 @@ def _described(run: RunFolder, architecture: Architecture) -> dict[str, Any]:
     """What a program must know to use the files, and a person to make the network again."""
     data, space = run.data, run.network_space
     network, precision = run.split(architecture)
-    of_bytes = data.test.images_NCHW.dtype == torch.uint8
     return {
         "task": "image classification",
         "labels": list(data.class_names),
         "input": {
             "shape": list(data.input_shape),
             "layout": "NCHW",
-            "scale": 1 / 255 if of_bytes else 1.0,
+            "scale": _scale(data),
             "mean": list(data.mean),
             "std": list(data.std),
         },
@@ -124,6 +124,11 @@ def _described(run: RunFolder, architecture: Architecture) -> dict[str, Any]:
         "precision": precision,
         "data": {"name": data.name, "digest": data.digest},
     }
+
+
+def _scale(data: ImageData) -> float:
+    """What the values of an image are multiplied by before they are normalised."""
+    return 1 / 255 if data.test.images_NCHW.dtype == torch.uint8 else 1.0
 
 
 def run_devices(run: RunFolder) -> list[str]:
@@ -185,5 +190,6 @@ def _metadata(run: RunFolder, architecture: Architecture, options: BundleOptions
         architecture=run.network_space.describe(network),
         space=network.space,
         choices=network.choices,
+        scale=_scale(data),
         licence=options.licence,
     )

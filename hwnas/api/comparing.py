@@ -5,16 +5,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from hwnas.api.baseline_training import Budget, file_accuracy, train_baseline
+from hwnas.api.baseline_training import Budget, baseline_options, file_accuracy, train_baseline
 from hwnas.api.bundling import run_devices
+from hwnas.api.converting import BundleOptions
 from hwnas.api.run_folder import DataSource, RunFolder, open_run, require_one_process
 from hwnas.api.stages import stage
-from hwnas.api.winners import Winner, load_winners
+from hwnas.api.winner_list import COMPARISON_SCHEMA, Winner, load_winners
 from hwnas.baselines import Baseline, comparable_baselines, find_baselines
 from hwnas.devices import Measurement, connect, load_device, measure
-from hwnas.errors import DeviceError, TrainingError
+from hwnas.errors import DeviceError, ExportError, TrainingError
 from hwnas.files import exclusive, write_json
 from hwnas.progress import OnProgress, silent
 from hwnas.spaces import SearchSpace
@@ -22,8 +23,6 @@ from hwnas.spaces import SearchSpace
 __all__ = ["compare"]
 
 logger = logging.getLogger(__name__)
-
-SCHEMA_VERSION: Final = 1
 
 
 def compare(
@@ -36,9 +35,10 @@ def compare(
 ) -> dict[str, Any]:
     """Trains torchvision's networks for as long as the winners, and measures both together on the devices of the run.
 
-    Each baseline is trained from scratch by the settings of the run (`Budget` says for how long), exported as the winners
-    are, compared with torch on every image of the test part, scored by the exported file, and measured in turn with the
-    winners. What an earlier call has trained is kept, and a stopped training gone on with.
+    Each baseline is trained from scratch by the settings of the run (`Budget` says for how long), exported with the options
+    that the winners were, compared with torch on every image of the test part, scored by the exported file, and measured in
+    turn with the winners. What an earlier call has trained is kept, and a stopped training gone on with. A baseline that
+    cannot be trained or exported is left out, and named.
 
     Args:
         run: the run folder, or the run.toml in it.
@@ -51,11 +51,12 @@ def compare(
     Returns:
         What is stored as comparison.json: "winners" and "baselines" with their accuracies, costs and latencies, and for
         each device the one of the other side that dominates it: no slower, no less accurate, and better in one of them.
+        "failed" says of baselines that could not be trained, or whose file does not give what torch gives, why.
 
     Raises:
         RunError: nothing was exported yet.
         UnknownNameError, SettingsError: a baseline that does not exist.
-        ExportError: a baseline cannot be exported, or its file does not give what torch gives.
+        ExportError: a winner's file does not run.
         DeviceError: none of the devices could be used; the trained baselines are kept.
         StoredFileError: a file is broken or could not be written.
     """
@@ -66,13 +67,14 @@ def compare(
     winners = [_winner(folder, one) for one in exported]
     chosen = _choose(folder, baselines, [one["macs"] for one in winners])
     with exclusive(folder.path), stage(folder, "comparing"):
-        trained, failed = _train_all(folder, chosen, budget, on_progress)
+        options = baseline_options(folder, exported)
+        trained, failed = _train_all(folder, chosen, budget, options, on_progress)
         environments = _measure(folder, [*winners, *trained], on_progress)
         for ours, theirs in ((trained, winners), (winners, trained)):
             for one in ours:
                 one["dominated_by"] = {device: _dominating(one, theirs, device) for device in one["latency"]}
         document = {
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": COMPARISON_SCHEMA,
             "device": next(iter(environments)),
             "test_images": len(folder.data.test),
             "budget": {**asdict(budget), "settings": budget.settings(folder).identity()},
@@ -111,16 +113,16 @@ def _winner(run: RunFolder, winner: Winner) -> dict[str, Any]:
 
 
 def _train_all(
-    run: RunFolder, chosen: Sequence[Baseline], budget: Budget, on_progress: OnProgress
+    run: RunFolder, chosen: Sequence[Baseline], budget: Budget, options: BundleOptions, on_progress: OnProgress
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """The entries of all that could be trained; why each of the others could not."""
+    """The entries of all that could be trained and exported; why each of the others could not."""
     trained, failed = [], {}
     for number, baseline in enumerate(chosen, start=1):
         told = f"training baseline {number} of {len(chosen)}"
         try:
-            entries = train_baseline(run, baseline, budget, stage=told, on_progress=on_progress)
+            entries = train_baseline(run, baseline, budget, options, stage=told, on_progress=on_progress)
             trained += [{**entry, "latency": {}} for entry in entries]
-        except TrainingError as error:
+        except (TrainingError, ExportError) as error:
             failed[baseline.name] = str(error)
             logger.warning("%s is left out: %s", baseline.name, error)
     return trained, failed
@@ -158,7 +160,6 @@ def _measure_on(
             host,
             {one["file"]: run.path / one["file"] for one in entries},
             plan=run.settings.measurement,
-            sentinels=[entries[0]["file"]],
             seed=run.settings.seed,
             on_progress=on_progress,
         )

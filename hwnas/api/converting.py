@@ -1,6 +1,6 @@
 """The model files of a bundle: a trained network as ONNX in each precision, and in the formats made of those."""
 
-import tempfile
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,7 +14,8 @@ from torch import nn
 
 from hwnas.api.run_folder import RunFolder
 from hwnas.bundles import listed_file
-from hwnas.errors import SettingsError, UnknownNameError
+from hwnas.devices import find_runtime, load_device
+from hwnas.errors import HwnasError, SettingsError, UnknownNameError
 from hwnas.exporters import (
     PRECISIONS,
     choose_calibration,
@@ -34,6 +35,7 @@ from hwnas.training import Part
 __all__ = ["BundleOptions", "write_models"]
 
 ENGINES: Final = ("tensorrt", "tensorrt-rtx")
+SYMMETRIC: Final = "int8-symmetric.onnx"
 JUDGED_IMAGES: Final = 2000
 """Of the validation part, at most, that say what int8 costs."""
 TYPES: Final = {onnx.TensorProto.FLOAT: "tensor(float)", onnx.TensorProto.UINT8: "tensor(uint8)"}
@@ -115,18 +117,24 @@ class BundleOptions:
         """The fields, as JSON has them."""
         return {**asdict(self), "precisions": list(self.precisions)}
 
-    def command(self) -> str:
-        """The command that asks for this of a folder RUN."""
+    def arguments(self) -> list[str]:
+        """Those of `hwnas export` that ask for this."""
         asked: dict[str, Any] = {"--batch-size": "dynamic" if self.batch_size is None else self.batch_size}
         asked |= {"--max-drop": self.max_drop, "--opset": self.opset, "--engine": self.engine}
-        words = ["hwnas export RUN", *(f"--precision {one}" for one in self.precisions)]
-        words += [f"{name} {value}" for name, value in asked.items() if value is not None]
+        words = [word for one in self.precisions for word in ("--precision", one)]
+        words += [word for name, value in asked.items() if value is not None for word in (name, str(value))]
         words += ["--image-input"] * self.image_input + ["--openvino"] * self.openvino
-        return " ".join([*words, f'--licence "{self.licence}"'])
+        return [*words, "--licence", self.licence]
 
 
 def write_models(
-    run: RunFolder, place: Path, network: nn.Module, options: BundleOptions, metadata: Mapping[str, str]
+    run: RunFolder,
+    place: Path,
+    network: nn.Module,
+    options: BundleOptions,
+    metadata: Mapping[str, str],
+    *,
+    trained_on_validation: bool = True,
 ) -> dict[str, dict[str, Any]]:
     """Writes the model files of a bundle.
 
@@ -136,6 +144,7 @@ def write_models(
         network: in evaluation mode, on the CPU.
         options: which files are wanted.
         metadata: written into each ONNX file.
+        trained_on_validation: whether the images that int8 is judged on have trained the network too, to be told.
 
     Returns:
         For each file what the manifest says of it.
@@ -151,14 +160,32 @@ def write_models(
     )
     for precision in options.precisions:
         converted, made = _converted(run, model, precision, options)
+        seen = {"trained_on_validation_images": trained_on_validation} if precision == "int8" else {}
+        made |= seen
         plain = place / f"{precision}.onnx"
         written[plain.name] = {**_saved(converted, plain, precision, options), "made": made}
         if options.image_input:
             path = place / f"{precision}-image.onnx"
             with_image = with_image_input(converted, mean=data.mean, std=data.std)
             written[path.name] = {**_saved(with_image, path, precision, options), "made": made}
-        written |= _others(run, model, plain, precision, options)
+        source = plain
+        if precision == "int8" and _wants_symmetric(run, options):
+            symmetric, made = _converted(run, model, precision, options, symmetric=True)
+            source, made = plain.with_name(SYMMETRIC), {**made, **seen}
+            written[SYMMETRIC] = {**_saved(symmetric, source, precision, options), "made": made}
+        written |= _engine(source, precision, options, made) | _openvino(plain, precision, options)
     return written
+
+
+def _wants_symmetric(run: RunFolder, options: BundleOptions) -> bool:
+    """Whether an engine, or a device of the run, takes no other int8 than one of symmetric activations."""
+    if options.engine is not None:
+        return True
+    for name in run.settings.devices:
+        with contextlib.suppress(HwnasError):  # a device that is not known here is measured elsewhere
+            if find_runtime(load_device(name).runtimes[0]).symmetric_int8:
+                return True
+    return False
 
 
 def _converted(
@@ -184,32 +211,36 @@ def _converted(
         "kept_float": list(found.kept_float),
         "calibration_images": len(chosen),
         "validation_images": len(judged),
+        "max_drop": options.max_drop,
         "drop": found.drop,
         "drop_before": found.drop_before,
     }
 
 
-def _others(
-    run: RunFolder, model: onnx.ModelProto, plain: Path, precision: str, options: BundleOptions
-) -> dict[str, dict[str, Any]]:
-    """The engine and the OpenVINO IR of one precision, as far as they are wanted."""
-    about = {"precision": precision, "image_input": False, "batch_size": options.batch_size, "found": None}
-    written: dict[str, dict[str, Any]] = {}
-    if options.engine is not None:
-        path = plain.with_name(f"{options.engine}-{precision}.engine")
-        with tempfile.TemporaryDirectory() as scratch:
-            source = plain
-            if precision == "int8":
-                source = Path(scratch) / plain.name
-                save_onnx(_converted(run, model, precision, options, symmetric=True)[0], source)
-            made = save_engine(source, path, library=options.engine)
-        written[path.name] = {**listed_file(path), **about, "made": made}
-    if options.openvino:
-        path = plain.with_name(f"openvino-{precision}.xml")
-        made = save_openvino(plain, path)
-        written[path.name] = {**listed_file(path), **about, "made": made}
-        written[path.with_suffix(".bin").name] = listed_file(path.with_suffix(".bin"))
-    return written
+def _engine(source: Path, precision: str, options: BundleOptions, made: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The TensorRT engine of an ONNX file that came to be as `made` says, if engines are wanted."""
+    if options.engine is None:
+        return {}
+    path = source.with_name(f"{options.engine}-{precision}.engine")
+    settings = save_engine(source, path, library=options.engine)
+    return {path.name: {**listed_file(path), **_about(precision, options), "made": {**made, **settings}}}
+
+
+def _openvino(plain: Path, precision: str, options: BundleOptions) -> dict[str, dict[str, Any]]:
+    """The OpenVINO IR of an ONNX file, if it is wanted."""
+    if not options.openvino:
+        return {}
+    path = plain.with_name(f"openvino-{precision}.xml")
+    made = save_openvino(plain, path)
+    weights = path.with_suffix(".bin")
+    return {
+        path.name: {**listed_file(path), **_about(precision, options), "made": made},
+        weights.name: listed_file(weights),
+    }
+
+
+def _about(precision: str, options: BundleOptions) -> dict[str, Any]:
+    return {"precision": precision, "image_input": False, "batch_size": options.batch_size, "found": None}
 
 
 def _saved(model: onnx.ModelProto, path: Path, precision: str, options: BundleOptions) -> dict[str, Any]:

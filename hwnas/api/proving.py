@@ -9,7 +9,8 @@ import numpy as np
 import onnx
 
 from hwnas.api.run_folder import RunFolder
-from hwnas.api.winners import Winner, load_network
+from hwnas.api.winner_list import Winner
+from hwnas.api.winners import load_network
 from hwnas.bundles import (
     DATA,
     MAX_DIFFERENCE,

@@ -16,7 +16,7 @@ from hwnas.api.measured import MeasuredWinner, measured_winners
 from hwnas.api.run_folder import RunFolder
 from hwnas.api.searching import search_run
 from hwnas.api.verification import verify
-from hwnas.api.winners import export
+from hwnas.api.winners import export_again
 from hwnas.errors import SettingsError
 from hwnas.files import read_json, read_json_lines, write_json
 from hwnas.front import ParetoFront
@@ -43,9 +43,10 @@ def refine(
 ) -> ParetoFront:
     """Goes on with a search until the measured latencies of its winners lie within the predicted intervals.
 
-    Each round exports and verifies the winners of the front. Where a latency misses its interval, the table of that device
-    and precision is corrected by all winners measured there, the evaluations are given its latencies, and the search makes
-    some more. Nothing that was expensive to find is found again. A refinement that was stopped is gone on with.
+    Each round exports the winners of the front, in the way of those before if there are some, and verifies them. Where a
+    latency misses its interval, the table of that device and precision is corrected by all winners measured there, the
+    evaluations are given its latencies, and the search makes some more. Nothing that was expensive to find is found again. A
+    refinement that was stopped is gone on with.
 
     Args:
         run: whose objectives have a latency.
@@ -79,7 +80,7 @@ def refine(
 
     front = search_on()
     for number in range(1, rounds + 1):
-        export(run.path, space=run.given_space, data=run.given_data, on_progress=on_progress)
+        export_again(run, on_progress=on_progress)
         verify(run.path, space=run.given_space, data=run.given_data, on_progress=on_progress)
         winners = measured_winners(run)
         _record(run, winners)

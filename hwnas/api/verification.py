@@ -15,7 +15,7 @@ from hwnas.api.measuring import measure_files, missed, timed_images
 from hwnas.api.proving import Proven, check_structure, prove
 from hwnas.api.run_folder import DataSource, RunFolder, open_run
 from hwnas.api.stages import stage
-from hwnas.api.winners import load_winners
+from hwnas.api.winner_list import load_winners
 from hwnas.bundles import BundleError, check_bundle
 from hwnas.errors import ExportError, HwnasError, StoredFileError
 from hwnas.files import exclusive, write_json

@@ -3,8 +3,8 @@
 import contextlib
 import logging
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -16,60 +16,31 @@ from hwnas.api.converting import BundleOptions
 from hwnas.api.run_folder import DataSource, RunFolder, open_run, require_one_process
 from hwnas.api.stages import stage
 from hwnas.api.training import AloneSettings, evaluator_of, train_alone
-from hwnas.bundles import altered_files, load_manifest, sha256_of
-from hwnas.errors import RunError, SettingsError, StoredFileError
+from hwnas.api.winner_list import (
+    Winner,
+    commands_of,
+    forget_findings,
+    free_name,
+    has_weights_of,
+    is_whole,
+    known_winners,
+    load_winners,
+    save_winners,
+)
+from hwnas.bundles import load_manifest, sha256_of
+from hwnas.errors import SettingsError, StoredFileError
 from hwnas.exporters.metadata import UNSTATED_LICENCE
-from hwnas.files import exclusive, read_json, write_json
+from hwnas.files import exclusive
 from hwnas.front import Evaluation
 from hwnas.progress import OnProgress, silent
 from hwnas.spaces import Architecture, SearchSpace
 from hwnas.training import SubnetEvaluator
 
-__all__ = ["Winner", "export", "export_evaluations", "load_network", "load_winners"]
+__all__ = ["export", "export_again", "export_evaluations", "load_network"]
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION: Final = 2
 CHECKPOINT: Final = ".checkpoint.pt"
-
-
-@dataclass(frozen=True)
-class Winner:
-    """One exported member of the front.
-
-    Attributes:
-        name: "winner-1".
-        bundle: the folder of its files, relative to the run folder.
-        architecture: {"space", "choices"}, as the search saw it.
-        description: the architecture for a person.
-        precision: its own, that of the search.
-        values: its objectives as the search saw them.
-        finetune_epochs: that it was trained for by itself.
-        start: the weights that this training started from: "inherited" or "scratch".
-        distillation: the weight of the largest sub-network's predictions in it.
-        options: what its bundle was asked to hold, the fields of BundleOptions.
-    """
-
-    name: str
-    bundle: str
-    architecture: Mapping[str, Any]
-    description: str
-    precision: str
-    values: Mapping[str, float]
-    finetune_epochs: int
-    start: str
-    distillation: float
-    options: Mapping[str, Any]
-
-    @property
-    def file(self) -> str:
-        """The ONNX file of its own precision, relative to the run folder."""
-        return f"{self.bundle}/{self.precision}.onnx"
-
-    @property
-    def trained_by(self) -> tuple[Any, ...]:
-        """What its weights follow from, besides the run."""
-        return dict(self.architecture), self.finetune_epochs, self.start, self.distillation
 
 
 def export(
@@ -94,7 +65,7 @@ def export(
     Each is taken out of the supernet as a plain network with only its own weights, or is the network that the search has
     trained; it is fine-tuned, and written as a bundle: see `hwnas.bundles`.
     Bundles that were exported before by the same settings, and are whole, are kept; other options train nothing again; a
-    stopped export goes on within a training.
+    stopped export goes on within a training. What `pick` has exported stays.
 
     Args:
         run: the run folder, or the run.toml in it.
@@ -138,22 +109,41 @@ def export(
     count = folder.settings.winners if winners is None else winners
     if count < 1:
         raise SettingsError("winners", "must be at least 1", came=f"{count} came")
-    front = folder.load_front(empty=False)
     own = AloneSettings.of(folder, epochs=finetune_epochs)
-    wanted = [_describe(folder, one, number, own, options) for number, one in enumerate(front.choose(count), start=1)]
-    with exclusive(folder.path), stage(folder, "exporting"):
-        _make(folder, wanted, on_progress=on_progress)
-    return [folder.path / winner.bundle for winner in wanted]
+    return _export(folder, count, own, options, on_progress=on_progress)
+
+
+def export_again(folder: RunFolder, *, on_progress: OnProgress = silent) -> list[Path]:
+    """Exports the front of today as the winners that there are were: as many, trained and written in the same way.
+
+    Returns:
+        The bundles of the front's winners.
+
+    Raises:
+        HwnasError: as `export`.
+    """
+    require_one_process("export")
+    known = _exported(folder)
+    count = next((one.among for one in known if one.among is not None), folder.settings.winners)
+    return _export(folder, count, _own_of(folder, known), _options_of(folder, known), on_progress=on_progress)
 
 
 def export_evaluations(
     folder: RunFolder,
     evaluations: Sequence[Evaluation],
     *,
+    bounds: str,
     finetune_epochs: int | None = None,
     on_progress: OnProgress = silent,
 ) -> list[Path]:
-    """Exports evaluations besides the winners that there are, with the same options; those that are there stay.
+    """Exports evaluations besides the winners that there are, in the same way; those that are there stay.
+
+    Args:
+        folder: of the run.
+        evaluations: which.
+        bounds: that they were picked by, to be told.
+        finetune_epochs: of each; None: as the winners that there are, or else as in run.toml.
+        on_progress: told of the training.
 
     Returns:
         The bundle of each.
@@ -162,25 +152,51 @@ def export_evaluations(
         RunError, ExportError, StoredFileError: as `export`.
     """
     require_one_process("export")
-    own = AloneSettings.of(folder, epochs=finetune_epochs)
     with exclusive(folder.path), stage(folder, "exporting"):
-        wanted = load_winners(folder) if folder.manifest.exists() else []
-        options = BundleOptions.from_json(wanted[0].options) if wanted else BundleOptions.of(folder)
+        wanted = known_winners(folder)
+        own, options = _own_of(folder, _exported(folder)), _options_of(folder, _exported(folder))
+        if finetune_epochs is not None:
+            own = AloneSettings.of(folder, epochs=finetune_epochs)
         chosen = []
         for evaluation in evaluations:
-            described = _describe(folder, evaluation, len(wanted) + 1, own, options)
-            known = next((one for one in wanted if one.trained_by == described.trained_by), None)
-            if known is None:
-                wanted.append(described)
-            chosen.append(known or described)
+            described = _describe(folder, evaluation, free_name(wanted), own, options)
+            same = next((one for one in wanted if one.trained_by == described.trained_by), None)
+            picked = replace(same or described, picked_by=bounds)
+            wanted = [picked if one is same else one for one in wanted] if same else [*wanted, picked]
+            chosen.append(picked)
         _make(folder, wanted, on_progress=on_progress)
     return [folder.path / winner.bundle for winner in chosen]
 
 
+def _export(
+    folder: RunFolder, count: int, own: AloneSettings, options: BundleOptions, *, on_progress: OnProgress
+) -> list[Path]:
+    """Makes `count` members of the front the winners; bundles that were picked stay beside them."""
+    chosen = folder.load_front(empty=False).choose(count)
+    with exclusive(folder.path), stage(folder, "exporting"):
+        known = [one for one in known_winners(folder) if one.picked_by is not None]
+        picked = [replace(one, among=None) for one in known if (folder.path / one.bundle).exists()]
+        winners: list[Winner] = []
+        for number, evaluation in enumerate(chosen, start=1):
+            one = replace(_describe(folder, evaluation, f"winner-{number}", own, options), among=count)
+            same = next((old for old in picked if old.trained_by == one.trained_by), None)
+            if same is not None:
+                picked.remove(same)
+                one = replace(one, name=same.name, bundle=same.bundle, picked_by=same.picked_by)
+            winners.append(one)
+        for place, one in enumerate(winners):
+            others = [*winners[:place], *winners[place + 1 :], *picked]
+            if one.picked_by is None and one.name in {other.name for other in others}:
+                winners[place] = _named(folder, one, free_name([*winners, *picked]))
+        _make(folder, [*winners, *picked], on_progress=on_progress)
+    return [folder.path / winner.bundle for winner in winners]
+
+
 def _make(folder: RunFolder, wanted: Sequence[Winner], *, on_progress: OnProgress) -> None:
     """Makes `wanted` the run's winners: keeps the bundles that are theirs and whole, and writes the others."""
-    kept = {winner.name: winner for winner in load_winners(folder)} if folder.manifest.exists() else {}
-    missing = [one for one in wanted if kept.get(one.name) != one or not _is_whole(folder, one)]
+    kept = {winner.name: winner for winner in known_winners(folder)}
+    missing = [one for one in wanted if kept.get(one.name) != one or not is_whole(folder, one)]
+    exporting = next((one for one in wanted if one.is_exported), None)
     networks = _trained_before(folder, missing, kept.values())
     _forget(folder, [one for one in kept.values() if one not in wanted], wanted)
     evaluator: SubnetEvaluator | None = None
@@ -192,33 +208,12 @@ def _make(folder: RunFolder, wanted: Sequence[Winner], *, on_progress: OnProgres
             if training not in networks:
                 evaluator = evaluator or (evaluator_of(folder) if folder.settings.weights == "shared" else None)
                 networks[training] = _train(folder, winner, evaluator, of=len(wanted), on_progress=on_progress)
-            _write(folder, winner, networks[training])
+            _write(folder, winner, networks[training], commands_of(winner, exporting))
         later = [one for one in wanted[number:] if kept.get(one.name) == one]
-        _save_winners(folder, [*wanted[:number], *later])
+        save_winners(folder, [*wanted[:number], *later])
         on_progress("exporting winners", number, len(wanted))
     for checkpoint in folder.models.glob(f"*{CHECKPOINT}"):
         checkpoint.unlink()
-
-
-def load_winners(folder: RunFolder) -> list[Winner]:
-    """What `export` has written. Raises RunError where nothing was exported, StoredFileError."""
-    if not folder.manifest.exists():
-        raise RunError(
-            f"Run folder {folder.path}",
-            "must hold exported models",
-            came="it has none",
-            do=f"Export them: hwnas export {folder.path}",
-        )
-    document = read_json(folder.manifest, kind="list of exported models", schema_version=SCHEMA_VERSION)
-    try:
-        return [Winner(**entry) for entry in document["models"]]
-    except (KeyError, TypeError) as error:
-        raise StoredFileError(
-            str(folder.manifest),
-            "must list exported models",
-            came=f"reading it says: {error}",
-            do=f"Delete it and export again: hwnas export {folder.path}",
-        ) from error
 
 
 def load_network(folder: RunFolder, winner: Winner) -> nn.Module:
@@ -241,14 +236,39 @@ def _network_of(folder: RunFolder, winner: Winner) -> Architecture:
     return folder.split(folder.space.from_json(winner.architecture))[0]
 
 
+def _exported(folder: RunFolder) -> list[Winner]:
+    """The winners that `export` has chosen."""
+    return [one for one in known_winners(folder) if one.is_exported]
+
+
+def _own_of(folder: RunFolder, winners: Sequence[Winner]) -> AloneSettings:
+    """How `winners` were trained; as run.toml says where there are none."""
+    if not winners:
+        return AloneSettings.of(folder)
+    one = winners[0]
+    return AloneSettings.of(folder, start=one.start, epochs=one.finetune_epochs, distillation=one.distillation)
+
+
+def _options_of(folder: RunFolder, winners: Sequence[Winner]) -> BundleOptions:
+    """What was asked of the bundles of `winners`; as run.toml says where there are none."""
+    if not winners:
+        return BundleOptions.of(folder)
+    options = BundleOptions.from_json(winners[0].options)
+    asked = [one for one in options.precisions if all(one in winner.options["precisions"] for winner in winners)]
+    return replace(options, precisions=tuple(asked) or options.precisions)
+
+
+def _named(folder: RunFolder, winner: Winner, name: str) -> Winner:
+    return replace(winner, name=name, bundle=(folder.models / name).relative_to(folder.path).as_posix())
+
+
 def _describe(
-    folder: RunFolder, evaluation: Evaluation, number: int, own: AloneSettings, options: BundleOptions
+    folder: RunFolder, evaluation: Evaluation, name: str, own: AloneSettings, options: BundleOptions
 ) -> Winner:
     network, precision = folder.split(evaluation.architecture)
-    bundle = (folder.models / f"winner-{number}").relative_to(folder.path).as_posix()
     return Winner(
-        f"winner-{number}",
-        bundle,
+        name,
+        (folder.models / name).relative_to(folder.path).as_posix(),
         evaluation.architecture.to_json(),
         folder.network_space.describe(network),
         precision,
@@ -260,26 +280,18 @@ def _describe(
     )
 
 
-def _is_whole(folder: RunFolder, winner: Winner) -> bool:
-    bundle = folder.path / winner.bundle
-    try:
-        return not altered_files(bundle, load_manifest(bundle))
-    except StoredFileError:
-        return False
-
-
 def _forget(folder: RunFolder, gone: Sequence[Winner], wanted: Sequence[Winner]) -> None:
     """Removes the bundles that have no successor, and what was said of the models that were there before."""
-    if gone:
-        for path in (folder.verification, folder.comparison, folder.report):
-            path.unlink(missing_ok=True)
+    forget_findings(folder, gone)
     for name in {winner.bundle for winner in gone} - {winner.bundle for winner in wanted}:
         shutil.rmtree(folder.path / name, ignore_errors=True)
 
 
 def _training(folder: RunFolder, winner: Winner) -> tuple[Any, ...]:
-    """What the weights of `winner` follow from, whatever its precision."""
-    return _network_of(folder, winner), winner.finetune_epochs, winner.start, winner.distillation
+    """What the weights of `winner` follow from: its precision too, where the search has made a network for each pair."""
+    architecture = folder.space.from_json(winner.architecture)
+    pairs = winner.start == "inherited" and folder.settings.weights != "shared"
+    return (architecture if pairs else folder.split(architecture)[0]), *winner.training.values()
 
 
 def _trained_before(
@@ -295,7 +307,9 @@ def _trained_before(
         training, bundle = _training(folder, winner), folder.path / winner.bundle
         if training in needed and training not in found:
             with contextlib.suppress(StoredFileError, OSError):
-                if sha256_of(bundle / WEIGHTS) == load_manifest(bundle)["files"][WEIGHTS]["sha256"]:
+                manifest = load_manifest(bundle)
+                whole = sha256_of(bundle / WEIGHTS) == manifest["files"][WEIGHTS]["sha256"]
+                if whole and has_weights_of(winner, manifest):
                     found[training] = load_network(folder, winner)
     return found
 
@@ -317,20 +331,19 @@ def _train(
     ).to(memory_format=torch.contiguous_format)
 
 
-def _write(folder: RunFolder, winner: Winner, network: nn.Module) -> None:
+def _write(folder: RunFolder, winner: Winner, network: nn.Module, commands: Sequence[str]) -> None:
     """Makes the bundle of `winner`, and puts it in place when it is whole."""
-    for path in (folder.verification, folder.comparison, folder.report):
-        path.unlink(missing_ok=True)
+    forget_findings(folder, [winner])
     place = folder.path / winner.bundle
     scratch = place.with_name(f".{place.name}.part")
     shutil.rmtree(scratch, ignore_errors=True)
     architecture = folder.space.from_json(winner.architecture)
-    training = {"epochs": winner.finetune_epochs, "start": winner.start, "distillation": winner.distillation}
-    about = {"name": winner.name, "values": dict(winner.values), "training": training}
+    about = {
+        "name": winner.name,
+        "values": dict(winner.values),
+        "training": winner.training,
+        "commands": list(commands),
+    }
     write_bundle(folder, scratch, network, architecture, BundleOptions.from_json(winner.options), about)
     shutil.rmtree(place, ignore_errors=True)
     scratch.rename(place)
-
-
-def _save_winners(folder: RunFolder, winners: Sequence[Winner]) -> None:
-    write_json(folder.manifest, {"schema_version": SCHEMA_VERSION, "models": [asdict(winner) for winner in winners]})

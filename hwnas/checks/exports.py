@@ -13,14 +13,14 @@ from torch import nn
 from hwnas.checks.subject import Skipped, SpaceUnderTest, bend, bend_statistics
 from hwnas.devices import find_runtime
 from hwnas.errors import ExportError, HwnasError, MissingRuntimeError, SpaceError
-from hwnas.exporters import export_many, save_onnx
+from hwnas.exporters import TOLERANCE, export_many, relative_difference, save_onnx
 from hwnas.spaces import Architecture, Operator, SearchSpace
+from hwnas.training import recalibrate_batch_norm
 
 __all__ = ["check_exports", "covering_architectures", "export_networks", "export_operators", "one_of_each_form"]
 
 RUNTIME: Final = "onnxruntime-cpu"
-TOLERANCE: Final = 1e-4
-"""How far ONNX Runtime's output may be from torch's, as a share of the largest."""
+RANDOM_INPUTS: Final = 4
 TOGETHER: Final = 48
 """Operators of one export: fewer exports take less time, and one that fails is looked for among fewer operators."""
 NETWORKS_TOGETHER: Final = 6
@@ -106,8 +106,21 @@ def export_operators(space: SearchSpace, operators: Sequence[Operator], *, seed:
     return _exported(makers, shapes, names, together=TOGETHER, seed=seed)
 
 
-def export_networks(space: SearchSpace, architectures: Sequence[Architecture], *, seed: int = 0) -> float:
+def export_networks(
+    space: SearchSpace,
+    architectures: Sequence[Architecture],
+    *,
+    images_NCHW: torch.Tensor | None = None,
+    seed: int = 0,
+) -> float:
     """Exports and runs whole networks; returns the largest difference from torch, as a share of the largest logit.
+
+    Args:
+        space: of the networks.
+        architectures: which.
+        images_NCHW: real images, normalised, on each of which a network must give torch's class too. Batch norms get their
+            statistics from these, so that networks whose weights are random tell them apart. None: random inputs alone.
+        seed: of the weights.
 
     Raises:
         SpaceError: one does not export, is not sound, gives something else, or has leftovers of a supernet: slices, gathers,
@@ -116,7 +129,15 @@ def export_networks(space: SearchSpace, architectures: Sequence[Architecture], *
     makers = [lambda architecture=architecture: space.build(architecture) for architecture in architectures]
     names = [f"The network {space.describe(architecture)} of the space {space.name}" for architecture in architectures]
     shapes = [space.input_shape] * len(architectures)
-    return _exported(makers, shapes, names, together=NETWORKS_TOGETHER, seed=seed, inspect=_require_no_leftovers)
+    return _exported(
+        makers,
+        shapes,
+        names,
+        together=NETWORKS_TOGETHER,
+        seed=seed,
+        images_NCHW=images_NCHW,
+        inspect=_require_no_leftovers,
+    )
 
 
 def _exported(
@@ -126,12 +147,16 @@ def _exported(
     *,
     together: int,
     seed: int,
+    images_NCHW: torch.Tensor | None = None,
     inspect: Callable[[str, nn.Module, onnx.ModelProto], None] | None = None,
 ) -> float:
     largest = 0.0
     for start in range(0, len(makers), together):
         part = slice(start, start + together)
         modules = _modules(makers[part], seed)
+        if images_NCHW is not None:
+            for module in modules:
+                _calibrate(module, images_NCHW)
         try:
             models = export_many(modules, shapes[part], names=names[part])
         except ExportError as error:
@@ -139,7 +164,7 @@ def _exported(
         for name, shape, module, model in zip(names[part], shapes[part], modules, models, strict=True):
             if inspect is not None:
                 inspect(name, module, model)
-            largest = max(largest, _compared(name, shape, module, model))
+            largest = max(largest, _compared(name, shape, module, model, images_NCHW))
     return largest
 
 
@@ -155,31 +180,56 @@ def _modules(makers: Sequence[Callable[[], nn.Module]], seed: int) -> list[nn.Mo
     return modules
 
 
-def _compared(where: str, shape: Sequence[int], module: nn.Module, model: onnx.ModelProto) -> float:
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(1, *shape, generator=generator)
+@torch.no_grad()
+def _calibrate(module: nn.Module, images_NCHW: torch.Tensor) -> None:
+    """Lets a network of random weights give the images different classes: none is preferred on the average."""
+    recalibrate_batch_norm(module, [images_NCHW])
+    logits_NK = module(images_NCHW)
+    last = [layer for layer in module.modules() if isinstance(layer, nn.Linear | nn.Conv2d)][-1]
+    tells_apart = logits_NK.std(0).max() > 1e-3 * logits_NK.abs().max()  # a cell of zeroes does not
+    if tells_apart and last.bias is not None and last.bias.shape == logits_NK.shape[1:]:
+        last.bias -= logits_NK.mean(0)
+
+
+def _compared(
+    where: str, shape: Sequence[int], module: nn.Module, model: onnx.ModelProto, images_NCHW: torch.Tensor | None
+) -> float:
+    """The largest difference from torch, on random inputs and on images, where there are some."""
+    random = torch.randn(RANDOM_INPUTS, *shape, generator=torch.Generator().manual_seed(0))
+    inputs = random if images_NCHW is None else torch.cat([random, images_NCHW])
     with torch.no_grad():
-        expected = module(x.clone()).numpy()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "operator.onnx"
-        try:
-            save_onnx(model, path)
-            [found] = find_runtime(RUNTIME).load(path, num_threads=1).run([x.numpy()])
-        except ExportError as error:
-            raise SpaceError(where, error.must, came=error.came) from error
-        except Exception as error:  # ONNX Runtime raises classes of its own that share no public root
-            came = error.came if isinstance(error, HwnasError) else str(error).strip().partition("\n")[0]
-            raise SpaceError(where, "must run in ONNX Runtime", came=came) from error
+        expected = module(inputs.clone()).numpy()
+    found = _run(where, model, inputs.numpy())
     if found.shape != expected.shape:
-        raise SpaceError(where, f"must give {expected.shape} in ONNX Runtime as in torch", came=f"{found.shape} came")
-    apart = float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-30))
+        own = (1, *expected.shape[1:])
+        raise SpaceError(where, f"must give {own} in ONNX Runtime as in torch", came=f"{(1, *found.shape[1:])} came")
+    apart = max(relative_difference(one, other) for one, other in zip(found, expected, strict=True))
     if not apart <= TOLERANCE:
         raise SpaceError(
             where,
             f"must give in ONNX Runtime what it gives in torch within {TOLERANCE:g} of the largest output",
             came=f"it is {apart:.1e} apart",
         )
+    classes, torchs = (logits[RANDOM_INPUTS:].argmax(1) for logits in (found, expected))
+    if not np.array_equal(classes, torchs):
+        came = f"it gives another for {int((classes != torchs).sum())} of {len(torchs)}"
+        raise SpaceError(where, "must give torch's class for every image", came=came)
     return apart
+
+
+def _run(where: str, model: onnx.ModelProto, inputs: Any) -> Any:
+    """What the file of `model`, which takes one input at a time, gives for each of `inputs`."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "operator.onnx"
+        try:
+            save_onnx(model, path)
+            session = find_runtime(RUNTIME).load(path, num_threads=1)
+            return np.concatenate([session.run([one[None]])[0] for one in inputs])
+        except ExportError as error:
+            raise SpaceError(where, error.must, came=error.came) from error
+        except Exception as error:  # ONNX Runtime raises classes of its own that share no public root
+            came = error.came if isinstance(error, HwnasError) else str(error).strip().partition("\n")[0]
+            raise SpaceError(where, "must run in ONNX Runtime", came=came) from error
 
 
 def _layer_form(layer: nn.Module) -> tuple[Any, ...]:

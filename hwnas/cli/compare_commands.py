@@ -70,8 +70,8 @@ def show_comparison(document: Mapping[str, Any]) -> None:
     for device, environment in document["environments"].items():
         if environment is not None:
             screen.console.print(escape(_sentence(document["baselines"], device)), soft_wrap=True)
-    for name in document["failed"]:
-        screen.console.print(f"[yellow]{escape(name)} could not be trained by these settings[/yellow]", soft_wrap=True)
+    for name, reason in document["failed"].items():
+        screen.console.print(f"[yellow]{escape(name)} is left out: {escape(reason)}[/yellow]", soft_wrap=True)
 
 
 def _sentence(baselines: list[Mapping[str, Any]], device: str) -> str:

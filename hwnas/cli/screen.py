@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import typer
 from rich.console import Console
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from hwnas.ranking import RankAgreement
     from hwnas.spaces import SearchSpace
 
+EXACT: Final = ("macs", "parameters")
+"""Values that are neither measured nor predicted."""
 console = Console(highlight=False)
 error_console = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -130,7 +132,7 @@ def show_pick(picked: "Pick") -> None:
     units = {"error": "fraction", "macs": "MACs", "parameters": "parameters"}
     known = ", ".join(
         f"{shown_name(name)} {shown_value(value, units.get(name, 'ms'))}"
-        f" ({'measured' if name in picked.measured else 'predicted'})"
+        f"{'' if name in EXACT else ' (measured)' if name in picked.measured else ' (predicted)'}"
         for name, value in picked.values.items()
     )
     if picked.misses:

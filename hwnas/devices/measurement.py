@@ -106,7 +106,7 @@ def measure(
         models: the files by name.
         plan: how long and how often.
         sentinels: one or more of the models, visited several times a round; the same in calls that are to be compared.
-            None: the first of the models that the runtime takes, where no other call is to be compared.
+            With none named it is the first that the runtime takes, which is enough where no other call is to be compared.
         references_ms: what they took in an earlier call at whose speed the latencies are wanted.
         seed: of the random order.
         earlier: the visits of a stopped call, in order; they count, and their time is taken off `plan.seconds`. Nothing

@@ -3,7 +3,7 @@
 from hwnas.exporters.calibration import CALIBRATION_METHODS, choose_calibration
 from hwnas.exporters.export_cache import ExportCache
 from hwnas.exporters.image_input import with_image_input
-from hwnas.exporters.inference import batches_for, run_onnx
+from hwnas.exporters.inference import TOLERANCE, batches_for, relative_difference, run_onnx
 from hwnas.exporters.metadata import model_metadata
 from hwnas.exporters.mixed_precision import Quantized, quantize_within
 from hwnas.exporters.onnx import chain_models, export_many, export_onnx, save_onnx
@@ -15,6 +15,7 @@ from hwnas.exporters.tensorrt import find_engine_library, save_engine
 __all__ = [
     "CALIBRATION_METHODS",
     "PRECISIONS",
+    "TOLERANCE",
     "ExportCache",
     "OperatorGraphs",
     "Quantized",
@@ -26,6 +27,7 @@ __all__ = [
     "find_engine_library",
     "model_metadata",
     "quantize_within",
+    "relative_difference",
     "run_onnx",
     "save_engine",
     "save_onnx",

@@ -23,6 +23,7 @@ def model_metadata(
     architecture: str,
     space: str,
     choices: Sequence[int],
+    scale: float = 1 / 255,
     licence: str = UNSTATED_LICENCE,
 ) -> dict[str, str]:
     """The metadata of an image classifier, for `export_onnx`.
@@ -33,10 +34,11 @@ def model_metadata(
         labels: the name of each class.
         input_shape: (C, H, W) of one image.
         batch_size: of the file; None: any.
-        mean, std: of each channel, on the scale from 0 to 1.
+        mean, std: of each channel, after `scale`.
         architecture: in words.
         space: its space.
         choices: its choices in that space.
+        scale: what pixels are multiplied by before anything else: 1 / 255 where they are bytes, 1 where they are floats.
         licence: of the weights, best as an SPDX identifier.
 
     Raises:
@@ -50,10 +52,11 @@ def model_metadata(
     if broken is not None:
         raise SettingsError("labels", "must be of one line each", came=f"{broken!r} came")
     batch = "N" if batch_size is None else batch_size
+    scaled = {1 / 255: "pixel / 255", 1.0: "pixel"}.get(scale, f"pixel * {scale!r}")
     return {
         "task": "image classification",
         "labels": "\n".join(labels),
-        "input": f"float32 {batch}x{'x'.join(map(str, input_shape))}, (pixel / 255 - mean) / std for each channel",
+        "input": f"float32 {batch}x{'x'.join(map(str, input_shape))}, ({scaled} - mean) / std for each channel",
         "input_layout": "NCHW",
         "output": "logits",
         "mean": " ".join(map(repr, map(float, mean))),

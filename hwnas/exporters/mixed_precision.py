@@ -16,7 +16,7 @@ import numpy.typing as npt
 import onnx
 import onnx.helper
 
-from hwnas.errors import SettingsError
+from hwnas.errors import ExportError, SettingsError
 from hwnas.exporters.calibration import CALIBRATION_METHODS, activation_ranges
 from hwnas.exporters.inference import batches_for, open_session
 from hwnas.exporters.precision import LINEAR, converting, quantize
@@ -27,6 +27,7 @@ Array = npt.NDArray[Any]
 
 MOST_RETRIED: Final = 16
 """Times that some of the layers kept float are tried in int8 again: each time quantises and evaluates anew."""
+WEIGHTED: Final = ("Conv", "Gemm", "MatMul")
 ROUNDING: Final = 1e-9
 TINY: Final = 1e-30
 
@@ -87,7 +88,8 @@ def quantize_within(
     Raises:
         SettingsError: a bound below 0; no methods; images that are none, or not of the input's shape.
         UnknownNameError: no such method.
-        ExportError: the model cannot be quantised.
+        ExportError: the model cannot be quantised, or int8 costs more than `max_drop` though all layers but the one that
+            bears it best stay float.
     """
     if max_drop is not None and not max_drop >= 0:
         raise SettingsError("max_drop", "must be at least 0", came=f"{max_drop} came")
@@ -107,7 +109,17 @@ def quantize_within(
             return tuple(kept), found, evaluate(found)
 
         suspects = sorted(ratios, key=ratios.__getitem__)
-        kept, found, score = _fewest(attempt, suspects, enough=float_score - max_drop - ROUNDING)
+        spared = next((name for name in reversed(suspects) if name in _weighted(model.graph)), None)
+        others = [name for name in suspects if name != spared]
+        trial = None if spared is None else _fewest(attempt, others, enough=float_score - max_drop - ROUNDING)
+    if trial is None:
+        raise ExportError(
+            f"Model {model.graph.name!r}",
+            f"must score at most {max_drop:g} lower in int8 than in float",
+            came=f"it scores {float_score - int8_score:.3g} lower, and too low with no layer but {spared} in int8",
+            do="Allow a larger drop, or leave int8 out",
+        )
+    kept, found, score = trial
     return Quantized(found, method, kept, float_score, int8_score, score)
 
 
@@ -163,17 +175,23 @@ def _best_method(
     return max(tried, key=lambda one: one[-1])
 
 
-def _fewest(attempt: Callable[[Collection[str]], Trial], suspects: Sequence[str], *, enough: float) -> Trial:
-    """The first trial that scores `enough` with the fewest of `suspects`, which begin with the likeliest, kept float.
+def _fewest(attempt: Callable[[Collection[str]], Trial], suspects: Sequence[str], *, enough: float) -> Trial | None:
+    """The first trial that scores `enough` with the fewest of `suspects`, which begin with the likeliest, kept float; None
+    where all do not suffice.
 
     How many is found by doubling and halving, since the likeliest come first; then parts of them, half as large each time,
     are tried in int8 again (Zeller & Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", TSE 2002).
     """
-    low, high = 0, 1
-    best = attempt(suspects[:high])
-    while best[-1] < enough and high < len(suspects):
-        low, high = high, min(2 * high, len(suspects))
-        best = attempt(suspects[:high])
+    low, high, most = 0, 1, len(suspects)
+    best = attempt(suspects)
+    if best[-1] < enough:
+        return None
+    while high < most:
+        found = attempt(suspects[:high])
+        if found[-1] >= enough:
+            best = found
+            break
+        low, high = high, min(2 * high, most)
     while high - low > 1:
         middle = (low + high) // 2
         found = attempt(suspects[:middle])
@@ -191,6 +209,12 @@ def _fewest(attempt: Callable[[Collection[str]], Trial], suspects: Sequence[str]
                 best = found if found[-1] >= enough else best
         size = size // 2 if trials < MOST_RETRIED else 0
     return best
+
+
+def _weighted(graph: onnx.GraphProto) -> set[str]:
+    """The nodes that read weights: without one of them in int8 a model is none in int8."""
+    stored = {tensor.name for tensor in graph.initializer}
+    return {node.name for node in graph.node if node.op_type in WEIGHTED and stored.intersection(node.input)}
 
 
 def _layers_beside(model: onnx.ModelProto, quantized: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:

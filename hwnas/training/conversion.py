@@ -6,19 +6,17 @@ quantised on training images, and ONNX Runtime runs it with the kernels that it 
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime
-import torch
 from torch import nn
 
-from hwnas.errors import ExportError, StoredFileError
-from hwnas.exporters import OperatorGraphs, export_onnx, to_precision
+from hwnas.errors import StoredFileError
+from hwnas.exporters import OperatorGraphs, batches_for, choose_calibration, export_onnx, run_onnx, to_precision
 from hwnas.files import read_json, write_json
 from hwnas.spaces import Architecture, SearchSpace
 from hwnas.training.data import ImageData
@@ -29,8 +27,6 @@ __all__ = ["ConvertedEvaluator"]
 
 logger = logging.getLogger(__name__)
 
-FloatArray = npt.NDArray[np.float32]
-
 SCHEMA_VERSION: Final = 1
 BATCH_SIZE: Final = 64
 
@@ -39,7 +35,7 @@ class ConvertedEvaluator:
     """Finds the errors of converted networks on the validation part, and keeps each in a file of its own.
 
     What it finds follows from the network alone: all runs on one thread, in batches of one size, and ranges of activations
-    are the extremes over a fixed set of training images.
+    are the extremes over a fixed set of training images, of all classes alike: see `choose_calibration`.
 
     Args:
         space: of the networks.
@@ -66,10 +62,13 @@ class ConvertedEvaluator:
         self._data = data
         self._folder = folder
         self._graphs = OperatorGraphs(folder / "operators", batch_size=BATCH_SIZE)
-        self._calibration, self._validation = draw_parts(data, calibration_images, validation_images, seed=seed)
+        self._calibration_images = calibration_images
+        self._seed = seed
+        _, self._validation = draw_parts(data, calibration_images, validation_images, seed=seed)
         self._of = {
             **space.identity(),
             **of,
+            "calibration": "extremes, of all classes alike",
             "calibration_images": calibration_images,
             "validation_images": validation_images,
             "onnxruntime": onnxruntime.__version__,
@@ -93,6 +92,7 @@ class ConvertedEvaluator:
 
         Raises:
             ExportError: it cannot be exported or converted, or ONNX Runtime does not run it.
+            SettingsError: all training images are of one class, which int8 cannot be calibrated on.
             StoredFileError: a file cannot be written.
         """
         wanted = {**self._of, **(of or {}), **architecture.to_json(), "precision": precision}
@@ -102,13 +102,13 @@ class ConvertedEvaluator:
             return known
         with one_thread():
             model = self.model(architecture, precision, network())
-        predicted_N = self._logits(model).argmax(axis=1)
-        error = float((predicted_N != self._validation.labels_N.numpy()).mean())
+        logits_NK = run_onnx(model, self._validation.images_NCHW, prepare=self._data.normalized)
+        error = float((logits_NK.argmax(axis=1) != self._validation.labels_N.numpy()).mean())
         write_json(path, {"schema_version": SCHEMA_VERSION, "of": wanted, "error": error})
         return error
 
     def model(self, architecture: Architecture, precision: str, network: nn.Module) -> onnx.ModelProto:
-        """The converted model of `network`. Raises ExportError, StoredFileError."""
+        """The converted model of `network`. Raises ExportError, SettingsError, StoredFileError."""
         if type(self._space).assemble is SearchSpace.assemble:
             operators = self._space.operators(architecture)
             exported = self._graphs.join(
@@ -118,31 +118,14 @@ class ConvertedEvaluator:
             )
         else:
             exported = export_onnx(network.cpu(), self._data.input_shape, batch_size=BATCH_SIZE)
-        return to_precision(exported, precision, calibration=self._batches(self._calibration.images_NCHW))
+        calibration = self._calibration(exported) if precision == "int8" else None
+        return to_precision(exported, precision, calibration=calibration)
 
-    def _batches(self, images_NCHW: torch.Tensor) -> list[FloatArray]:
-        """The images in batches of one size; the last is filled up with the first images again."""
-        count = -(-len(images_NCHW) // BATCH_SIZE) * BATCH_SIZE
-        filled = torch.arange(count) % len(images_NCHW)
-        parts = images_NCHW[filled].tensor_split(count // BATCH_SIZE)
-        return [self._data.normalized(part).contiguous().numpy() for part in parts]
-
-    def _logits(self, model: onnx.ModelProto) -> FloatArray:
-        """The logits (N, K) of the validation part."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 4
-        try:
-            session = onnxruntime.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
-            name = session.get_inputs()[0].name
-            rows = [session.run(None, {name: x})[0] for x in self._batches(self._validation.images_NCHW)]
-        except Exception as error:  # ONNX Runtime raises classes of its own that share no public root
-            reason = str(error).strip().partition("\n")[0]
-            raise ExportError(f"Model {model.graph.name!r}", "must run in ONNX Runtime", came=reason) from error
-        logits_NK: FloatArray = np.concatenate(rows)[: len(self._validation)]
-        return logits_NK
+    def _calibration(self, model: onnx.ModelProto) -> Iterator[npt.NDArray[Any]]:
+        """The images that `model` is calibrated on, as it takes them."""
+        train = self._data.train
+        chosen = choose_calibration(train.labels_N.numpy(), count=self._calibration_images, seed=self._seed)
+        return batches_for(model, train.images_NCHW[chosen], prepare=self._data.normalized)
 
 
 def _known_error(path: Path, of: Mapping[str, Any]) -> float | None:

@@ -3,17 +3,20 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
 import torch
 
 from hwnas.api import baseline_training, open_run
-from hwnas.api.baseline_training import Budget, file_accuracy, train_baseline
+from hwnas.api.baseline_training import Budget, baseline_options, file_accuracy
+from hwnas.api.converting import BundleOptions
 from hwnas.api.run_folder import RunFolder
-from hwnas.api.winners import Winner, load_winners
+from hwnas.api.winner_list import Winner, load_winners
 from hwnas.baselines import Baseline
 from hwnas.errors import ExportError
+from hwnas.exporters import export_onnx, save_onnx
 from hwnas.training import engine
 
 BASELINE = Baseline("mobilenet_v3_small", 0.1)
@@ -24,6 +27,11 @@ def run(finished: Path, tmp_path: Path) -> RunFolder:
     """A copy of the finished run, with settings that may be changed."""
     shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("supernet.pt"))
     return open_run(tmp_path / "run")
+
+
+def train_baseline(run: RunFolder, baseline: Baseline, budget: Budget, **more: Any) -> list[dict[str, Any]]:
+    options = more.pop("options", BundleOptions.of(run))
+    return baseline_training.train_baseline(run, baseline, budget, options, **more)
 
 
 def winner_of(run: RunFolder, **changed: object) -> Winner:
@@ -109,7 +117,9 @@ def test_a_file_that_is_not_its_network_is_refused(run: RunFolder, monkeypatch: 
     monkeypatch.setattr(
         baseline_training, "write_models", lambda run, place, _, *given: write(run, place, other, *given)
     )
-    with pytest.raises(ExportError, match=r"must give torch's outputs within 0\.0001 and its class on all 359"):
+    with pytest.raises(
+        ExportError, match=r"must give torch's outputs within 0\.0001 of the largest and its class on all 359"
+    ):
         train_baseline(run, BASELINE, Budget.of(run, load_winners(run)))
 
 
@@ -122,6 +132,62 @@ def test_it_has_the_precisions_and_batch_size_of_the_run(run: RunFolder) -> None
     kinds = {node.op_type for node in onnx.load(both.path / quantised["file"]).graph.node}
     assert "QuantizeLinear" in kinds
     assert abs(quantised["test_accuracy"] - floating["test_accuracy"]) < 0.1
+
+
+def test_large_logits_may_differ_by_more(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """float32 has no absolute error: the difference counts as a share of the largest output."""
+    logits = baseline_training._logits
+    largest = 0.0
+
+    def shifted(run: RunFolder, path: Path) -> Any:
+        nonlocal largest
+        found = logits(run, path)
+        largest = float(abs(found).max())
+        return found + 0.9e-4 * largest * scale
+
+    monkeypatch.setattr(baseline_training, "_logits", shifted)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)).eval()
+    torch.nn.init.constant_(network[1].weight, 5.0)
+    torch.nn.init.constant_(network[1].bias, 0.0)
+    with torch.no_grad():
+        network[1].bias[3] = 50.0
+    path = run.path / "fp32.onnx"
+    save_onnx(export_onnx(network, (1, 8, 8), batch_size=1), path)
+    scale = 1.0
+    baseline_training._check_parity(run, network, path)
+    assert 0.9e-4 * largest > 1e-3
+    scale = 2.0
+    with pytest.raises(ExportError, match=r"they are 0\.00018 apart"):
+        baseline_training._check_parity(run, network, path)
+
+
+def test_baselines_have_the_options_that_the_winners_were_exported_with(run: RunFolder) -> None:
+    options = {**load_winners(run)[0].options, "batch_size": 8, "opset": 19, "image_input": True, "openvino": True}
+    chosen = baseline_options(run, [winner_of(run, options=options)])
+    assert (chosen.batch_size, chosen.opset, chosen.precisions) == (8, 19, ("fp32",))
+    assert (chosen.image_input, chosen.openvino, chosen.engine) == (False, False, None)
+    [entry] = train_baseline(run, BASELINE, Budget.of(run, load_winners(run)), options=chosen)
+    model = onnx.load(run.path / entry["file"])
+    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 8
+    assert entry["test_accuracy"] == file_accuracy(run, run.path / entry["file"]) > 0
+
+
+def test_a_file_that_was_replaced_is_made_again(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    budget = Budget.of(run, load_winners(run))
+    [entry] = train_baseline(run, BASELINE, budget)
+    path = run.path / entry["file"]
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + b"x")
+    assert train_baseline(run, BASELINE, budget) == [entry]
+    assert path.read_bytes() == whole
+
+    def stopped(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(baseline_training, "_check_parity", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        train_baseline(run, BASELINE, Budget(1, 1, 0, budget.images, budget.steps // 2))
+    assert not path.with_name("result.json").exists()
 
 
 def test_training_leaves_torch_as_it_was(run: RunFolder) -> None:

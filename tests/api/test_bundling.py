@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -19,7 +20,7 @@ def made(run: RunFolder) -> Path:
     torch.manual_seed(0)
     architecture = run.space.smallest()
     network = run.space.build(architecture).eval()
-    about = {"name": "winner-1", "values": {"error": 0.5}, "training": {"epochs": 0}}
+    about = {"name": "winner-1", "values": {"error": 0.5}, "training": {"epochs": 0}, "commands": ["hwnas export RUN"]}
     write_bundle(run, run.models / "winner-1", network, architecture, BundleOptions.of(run), about)
     return run.models / "winner-1"
 
@@ -34,6 +35,8 @@ def test_a_bundle_of_images_of_bytes_passes_its_checks(tmp_path: Path) -> None:
     assert manifest["values"] == {"error": 0.5}
     assert manifest["architecture"]["in_search"] == run.space.smallest().to_json()
     assert (manifest["supernet"], manifest["tables"]) == (None, [])
+    assert manifest["commands"] == ["hwnas export RUN"]
+    assert manifest["options"] == BundleOptions.of(run).to_json()
     assert "tables = " not in manifest["settings"]
     assert 'data = "digits"' in manifest["settings"]
     with np.load(run.models / DATA) as stored:
@@ -50,6 +53,8 @@ def test_a_bundle_of_float_images_passes_its_checks(tmp_path: Path) -> None:
     assert check_bundle(bundle)["problems"] == []
     manifest = load_manifest(bundle)
     assert manifest["input"]["scale"] == 1
+    metadata = {one.key: one.value for one in onnx.load(bundle / "fp32.onnx").metadata_props}
+    assert metadata["input"] == "float32 1x3x16x16, (pixel - mean) / std for each channel"
     assert manifest["test_data"]["dtype"] == "float32"
 
 

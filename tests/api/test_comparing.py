@@ -10,7 +10,7 @@ import pytest
 
 from hwnas.api import compare, comparing, open_run
 from hwnas.api.comparing import _dominating
-from hwnas.errors import DeviceError, RunError, TrainingError, UnknownNameError
+from hwnas.errors import DeviceError, ExportError, HwnasError, RunError, TrainingError, UnknownNameError
 
 NAMES = ["mobilenet_v3_small:0.1", "mobilenet_v3_large:0.1"]
 
@@ -26,7 +26,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Baselines that need no training: copies of a winner; returns the names of those that were asked for."""
     asked: list[str] = []
 
-    def train(run: Any, baseline: Any, budget: Any, **_: Any) -> list[dict[str, Any]]:
+    def train(run: Any, baseline: Any, budget: Any, options: Any, **_: Any) -> list[dict[str, Any]]:
         asked.append(baseline.name)
         path = run.baselines / baseline.slug / "fp32.onnx"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,20 +116,28 @@ def test_a_device_that_is_gone_is_said_to_be_and_costs_no_training(
         assert "it does not" in winner["latency"]["browser"]["not_measured"]
 
 
-def test_a_training_that_diverges_is_left_out_and_named(
-    run: Path, quick: list[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "error",
+    [
+        TrainingError("Training", "must have a finite loss", came="it is nan"),
+        ExportError("fp32.onnx", "must give torch's outputs", came="they are 0.1 apart"),
+    ],
+)
+def test_a_baseline_that_fails_is_left_out_and_named(
+    run: Path, quick: list[str], monkeypatch: pytest.MonkeyPatch, error: HwnasError
 ) -> None:
     trains = comparing.train_baseline
 
-    def diverge(run: Any, baseline: Any, budget: Any, **named: Any) -> list[dict[str, Any]]:
+    def diverge(run: Any, baseline: Any, *given: Any, **named: Any) -> list[dict[str, Any]]:
         if baseline.family == "mobilenet_v3_small":
-            raise TrainingError("Training", "must have a finite loss", came="it is nan")
-        return trains(run, baseline, budget, **named)
+            raise error
+        return trains(run, baseline, *given, **named)
 
     monkeypatch.setattr(comparing, "train_baseline", diverge)
     document = compare(run, baselines=NAMES)
     assert [one["name"] for one in document["baselines"]] == ["mobilenet_v3_large (width 0.1)"]
-    assert list(document["failed"]) == ["mobilenet_v3_small (width 0.1)"]
+    assert document["failed"] == {"mobilenet_v3_small (width 0.1)": str(error)}
+    assert json.loads((run / "comparison.json").read_text())["failed"] == document["failed"]
 
 
 def test_bad_names_and_missing_models_are_refused_first(run: Path, quick: list[str]) -> None:

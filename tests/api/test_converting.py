@@ -128,8 +128,52 @@ def test_images_that_are_not_of_bytes_have_no_image_input(tmp_path: Path) -> Non
         BundleOptions.of(RunFolder(tmp_path, RunSettings(), given_data=data), image_input=True)
 
 
-def test_the_command_asks_for_the_same(run: RunFolder) -> None:
-    options = BundleOptions.of(run, precisions=["int8"], batch_size="dynamic", openvino=True, licence="CC BY 4.0")
-    command = "hwnas export RUN --precision int8 --batch-size dynamic --max-drop 0.5 --openvino"
-    assert options.command() == f'{command} --licence "CC BY 4.0"'
+def test_the_arguments_ask_for_the_same(run: RunFolder) -> None:
+    options = BundleOptions.of(run, precisions=["int8"], batch_size="dynamic", openvino=True, licence='CC "BY" 4.0')
+    command = "--precision int8 --batch-size dynamic --max-drop 0.5 --openvino --licence"
+    assert options.arguments() == [*command.split(), 'CC "BY" 4.0']
     assert options.with_precision("fp32").precisions == ("fp32", "int8")
+
+
+@pytest.mark.parametrize("engine", [None, "tensorrt-rtx"])
+def test_an_int8_model_of_symmetric_activations_is_there_where_something_needs_it(
+    run: RunFolder, network: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str | None
+) -> None:
+    """An engine, or a device of the run."""
+    asked: list[tuple[Path, bool]] = []
+
+    def build(source: Path, path: Path, *, library: str) -> dict[str, str]:
+        asked.append((source, source.exists()))
+        path.write_bytes(b"engine")
+        return {"library": library}
+
+    monkeypatch.setattr("hwnas.api.converting.save_engine", build)
+    devices = "[]"
+    if engine is None:
+        (tmp_path / "devices").mkdir()
+        (tmp_path / "devices" / "board.toml").write_text('runtimes = ["tensorrt"]')
+        monkeypatch.chdir(tmp_path)
+        devices = "board"
+    objectives = ["error", "latency@board", "latency@elsewhere"] if devices == "board" else ["error"]
+    here = RunFolder(run.path, run.settings.model_copy(update={"objectives": objectives}))
+    options = BundleOptions.of(here, precisions=["fp32", "int8"], engine=engine)
+    written = write_models(here, tmp_path, network, options, {}, trained_on_validation=False)
+    engines = [f"{engine}-fp32.engine", f"{engine}-int8.engine"] if engine else []
+    assert set(written) == {"fp32.onnx", "int8.onnx", "int8-symmetric.onnx", *engines}
+    made = written["int8-symmetric.onnx"]["made"]
+    assert made.keys() >= {"method", "kept_float", "drop", "drop_before"}
+    assert (made["trained_on_validation_images"], made["max_drop"]) == (False, 0.5)
+    zeros = {
+        onnx.numpy_helper.to_array(tensor).dtype.name
+        for tensor in onnx.load(tmp_path / "int8-symmetric.onnx").graph.initializer
+        if "zero_point" in tensor.name
+    }
+    assert zeros == {"int8"}
+    if engine:
+        assert [(path.name, there) for path, there in asked] == [("fp32.onnx", True), ("int8-symmetric.onnx", True)]
+        assert written[engines[1]]["made"] == {**made, "library": engine}
+
+
+def test_without_need_there_is_none(run: RunFolder, network: nn.Module, tmp_path: Path) -> None:
+    options = BundleOptions.of(run, precisions=["int8"])
+    assert list(write_models(run, tmp_path, network, options, {})) == ["int8.onnx"]

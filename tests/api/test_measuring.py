@@ -12,7 +12,7 @@ from hwnas.api.measuring import measure_files, missed, timed_images
 from hwnas.api.proving import Proven
 from hwnas.api.run_folder import RunFolder
 from hwnas.api.settings import RunSettings
-from hwnas.api.winners import Winner
+from hwnas.api.winner_list import Winner
 from hwnas.devices import MeasurementPlan
 from hwnas.devices.runtimes.tensorrt import TensorRt
 from hwnas.errors import DeviceError, TableMismatchError

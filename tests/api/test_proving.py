@@ -11,7 +11,8 @@ import torch
 
 from hwnas.api.proving import Proven, check_structure, prove
 from hwnas.api.run_folder import RunFolder, open_run
-from hwnas.api.winners import load_network, load_winners
+from hwnas.api.winner_list import load_winners
+from hwnas.api.winners import load_network
 from hwnas.bundles import altered_files, listed_file, load_manifest, write_manifest
 from hwnas.errors import ExportError, StoredFileError
 from hwnas.exporters import save_openvino

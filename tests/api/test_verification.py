@@ -12,7 +12,8 @@ from hwnas.api import verify, verify_bundle
 from hwnas.api.proving import Proven, prove
 from hwnas.api.run_folder import RunFolder, open_run
 from hwnas.api.verification import _ranked
-from hwnas.api.winners import Winner, load_network, load_winners
+from hwnas.api.winner_list import Winner, load_winners
+from hwnas.api.winners import load_network
 from hwnas.bundles import load_manifest
 from hwnas.errors import DeviceError, ExportError, RunError, StoredFileError, TableMismatchError
 from hwnas.files import exclusive

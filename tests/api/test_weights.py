@@ -10,7 +10,8 @@ import torch
 
 from hwnas.api import audit, export, search, train
 from hwnas.api.run_folder import open_run
-from hwnas.api.winners import load_network, load_winners
+from hwnas.api.winner_list import load_winners
+from hwnas.api.winners import load_network
 from hwnas.errors import RunError, SettingsError, StoredFileError
 from hwnas.training import accuracy
 

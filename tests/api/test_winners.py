@@ -2,7 +2,9 @@
 
 import json
 import logging
+import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,14 @@ import pytest
 import torch
 
 from hwnas.api import export
-from hwnas.api.run_folder import open_run
-from hwnas.api.winners import Winner, export_evaluations, load_network, load_winners
+from hwnas.api.run_folder import RunFolder, open_run
+from hwnas.api.settings import RunSettings
+from hwnas.api.winner_list import Winner, load_winners
+from hwnas.api.winners import _training, export_again, export_evaluations, load_network
 from hwnas.bundles import check_bundle, load_manifest, sha256_of
 from hwnas.errors import HwnasError, RunError, SettingsError, StoredFileError
 from hwnas.front import Candidate, Evaluation, ParetoFront
-from hwnas.spaces import make_space
+from hwnas.spaces import MixedPrecision, make_space
 from hwnas.training import Part
 
 
@@ -122,8 +126,8 @@ def test_a_manifest_says_what_the_bundle_is_and_how_it_came_to_be(verified: Path
         assert (table["file"], table["sha256"]) == (path.name, sha256_of(path))
         assert 0 < table["mean_error"] < 1
         assert manifest["test_data"]["sha256"] == sha256_of(folder.models / "test-data.npz")
-        command = "hwnas export RUN --precision fp32 --precision int8 --batch-size 1 --max-drop 0.5"
-        assert manifest["commands"][1] == f'{command} --licence "not stated"'
+        command = "hwnas export RUN --winners 3 --finetune-epochs 1 --precision fp32 --precision int8 --batch-size 1"
+        assert manifest["commands"][1] == f"{command} --max-drop 0.5 --licence 'not stated'"
         assert manifest["versions"].keys() == {"python", "hwnas", "torch", "onnx", "onnxruntime", "numpy"}
         assert str(verified) not in (verified / winner.bundle / "manifest.json").read_text()
 
@@ -214,7 +218,7 @@ def test_evaluations_are_exported_besides_the_winners(run: Path, monkeypatch: py
     members = list(folder.load_front())
     old = next(one for one in members if str(one.architecture.to_json()) in known)
     new = Evaluation(Candidate(folder.space.largest()), old.values)
-    old_bundle, new_bundle = export_evaluations(folder, [old, new])
+    old_bundle, new_bundle = export_evaluations(folder, [old, new], bounds="macs < 9 M")
     assert old_bundle.name in {winner.name for winner in before}
     assert new_bundle.name == f"winner-{len(before) + 1}"
     assert made[:-1] == before
@@ -226,6 +230,107 @@ def test_what_was_said_of_models_that_are_gone_goes_too(run: Path) -> None:
     said[1].write_text("{}")
     export(run, winners=1, finetune_epochs=0)
     assert not [path for path in said if path.exists()]
+
+
+def picked_beside(run: Path) -> Path:
+    """A bundle of another member than the winners are; it is picked, without training."""
+    folder = open_run(run)
+    known = {str(winner.architecture) for winner in load_winners(folder)}
+    new = next(one for one in folder.load_front() if str(one.architecture.to_json()) not in known)
+    [bundle] = export_evaluations(folder, [new], bounds="macs < 9 M and 'x' < 1", finetune_epochs=0)
+    return bundle
+
+
+def test_what_was_said_of_the_others_stays_where_one_is_picked(run: Path) -> None:
+    told = {"schema_version": 1, "winners": [{"name": "winner-1"}]}
+    (run / "comparison.json").write_text(json.dumps(told))
+    before = {name: (run / name).read_bytes() for name in ("verification.json", "comparison.json")}
+    bundle = picked_beside(run)
+    assert {name: (run / name).read_bytes() for name in before} == before
+    first, last = (load_manifest(path)["commands"] for path in (run / "models" / "winner-1", bundle))
+    assert last[:2] == first[:2]
+    assert shlex.split(last[2]) == ["hwnas", "pick", "RUN", "macs < 9 M and 'x' < 1", "--finetune-epochs", "0"]
+    assert last[3] == first[2] == "hwnas verify RUN"
+
+
+def test_only_what_was_said_of_a_rewritten_bundle_goes(run: Path) -> None:
+    (run / "models" / "winner-2" / "int8.onnx").unlink()
+    export(run, precisions=["fp32", "int8"])
+    names = {one["name"] for one in json.loads((run / "verification.json").read_text())["models"]}
+    assert names == {one.name for one in load_winners(open_run(run))} - {"winner-2"}
+    assert names
+
+
+def test_picked_bundles_outlive_an_export_and_a_refinement(run: Path) -> None:
+    bundle = picked_beside(run)
+    content = {path.name: path.read_bytes() for path in bundle.iterdir()}
+    own = {one.name for one in load_winners(open_run(run))} - {bundle.name}
+    export(run, winners=1, finetune_epochs=0)
+    listed = {one.name: one for one in load_winners(open_run(run))}
+    assert listed.keys() == {"winner-1", bundle.name}
+    export_again(open_run(run))
+    assert {path.name: path.read_bytes() for path in bundle.iterdir()} == content
+    assert (listed[bundle.name].picked_by, listed[bundle.name].is_exported) == ("macs < 9 M and 'x' < 1", False)
+    assert len(own) > 1
+
+
+def test_a_picked_bundle_keeps_its_name_from_winners_that_come_later(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = open_run(run)
+    shutil.rmtree(folder.models)
+    bundle = picked_beside_none(folder)
+    monkeypatch.setattr("hwnas.api.winners._make", lambda _, wanted, **__: made.extend(wanted))
+    made: list[Winner] = []
+    export(run, finetune_epochs=1)
+    names = [one.name for one in made]
+    assert len(names) == len(set(names)) == 4
+    assert next(one for one in made if one.name == bundle.name).picked_by == "macs < 9 M"
+
+
+def picked_beside_none(folder: RunFolder) -> Path:
+    first = next(iter(folder.load_front()))
+    [bundle] = export_evaluations(folder, [first], bounds="macs < 9 M", finetune_epochs=0)
+    assert load_manifest(bundle)["commands"][1] == "hwnas pick RUN 'macs < 9 M' --finetune-epochs 0"
+    return bundle
+
+
+def test_exported_again_they_are_as_they_were(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    export(run, winners=2, precisions=["fp16"], batch_size="dynamic", licence="CC0-1.0", opset=21)
+    folder = open_run(run)
+    before = load_winners(folder)
+    assert len(before) == 2
+    made: list[Winner] = []
+    monkeypatch.setattr("hwnas.api.winners._make", lambda _, wanted, **__: made.extend(wanted))
+    export_again(folder)
+    assert made == before
+    assert [one.among for one in made] == [2, 2]
+
+
+def test_another_s_bundle_in_its_place_is_not_its_own(run: Path) -> None:
+    first, second, *_ = load_winners(open_run(run))
+    shutil.rmtree(run / first.bundle)
+    shutil.copytree(run / second.bundle, run / first.bundle)
+    export(run, precisions=["fp32", "int8"])
+    assert load_manifest(run / first.bundle)["name"] == first.name
+    assert load_manifest(run / first.bundle)["architecture"]["in_search"] == dict(first.architecture)
+
+
+@pytest.mark.parametrize(
+    ("weights", "start", "networks"),
+    [("inherited", "inherited", 2), ("shared", "inherited", 1), ("inherited", "scratch", 1)],
+)
+def test_each_pair_of_network_and_precision_has_the_weights_that_the_search_gave_it(
+    run: Path, tmp_path: Path, weights: str, start: str, networks: int
+) -> None:
+    settings = RunSettings(space_options={"width_mult": 0.1}, weights=weights, precisions=["fp32", "int8"])
+    folder = RunFolder(tmp_path, settings)
+    space = folder.space
+    assert isinstance(space, MixedPrecision)
+    known = load_winners(open_run(run))[0]
+    pairs = [space.join(folder.network_space.smallest(), precision).to_json() for precision in ("fp32", "int8")]
+    trainings = {_training(folder, replace(known, architecture=pair, start=start)) for pair in pairs}
+    assert len(trainings) == networks
 
 
 def test_no_winners_are_refused(run: Path) -> None:

@@ -17,6 +17,7 @@ from hwnas.checks.exports import (
 )
 from hwnas.devices.runtimes import OnnxRuntime
 from hwnas.errors import SpaceError
+from hwnas.exporters import TOLERANCE
 from hwnas.layers import Classifier, ConvBNAct
 from hwnas.spaces import (
     SPACES,
@@ -29,6 +30,7 @@ from hwnas.spaces import (
     VisionTransformer,
 )
 from hwnas.testing import ToySpace
+from hwnas.training import load_data
 
 CLASSIFIER = r"The operator classifier\(6x3x3; hidden_features=8, last_channels=8, num_classes=3\) of the space toy"
 
@@ -130,6 +132,13 @@ SMALL = {
 }
 
 
+@pytest.fixture(scope="module")
+def digits() -> torch.Tensor:
+    """The test images of digits, as networks of (1, 8, 8) are given them."""
+    data = load_data("digits")
+    return data.normalized(data.test.images_NCHW).contiguous()
+
+
 def test_every_space_is_here() -> None:
     assert SMALL.keys() == SPACES.keys()
 
@@ -141,19 +150,24 @@ class TestEverySpace:
         space = SMALL[name]
         forms = one_of_each_form(space)
         assert {operator.kind for operator in forms} == {operator.kind for operator in space.all_operators()}
-        assert export_operators(space, forms) <= exports.TOLERANCE
+        assert export_operators(space, forms) <= TOLERANCE
 
     @pytest.mark.slow
     def test_every_operator_exports(self, name) -> None:
         """Every choice of every block."""
-        assert export_operators(SMALL[name], SMALL[name].all_operators()) <= exports.TOLERANCE
+        assert export_operators(SMALL[name], SMALL[name].all_operators()) <= TOLERANCE
+
+    def test_networks_give_torch_s_class_of_real_images(self, name, digits) -> None:
+        space = SMALL[name]
+        networks = [space.smallest(), space.sample(np.random.default_rng(1))]
+        assert export_networks(space, networks, images_NCHW=digits[:60]) <= TOLERANCE
 
     @pytest.mark.slow
-    def test_networks_export_without_leftovers(self, name) -> None:
-        """Every choice at every place, and 50 random ones."""
+    def test_networks_export_without_leftovers(self, name, digits) -> None:
+        """Every choice at every place, and 50 random ones, on all test images."""
         space, rng = SMALL[name], np.random.default_rng(0)
         networks = covering_architectures(space, rng=rng) + [space.sample(rng) for _ in range(50)]
-        assert export_networks(space, networks) <= exports.TOLERANCE
+        assert export_networks(space, networks, images_NCHW=digits) <= TOLERANCE
 
     def test_the_covering_networks_show_every_choice_at_every_place(self, name) -> None:
         space = SMALL[name]
@@ -167,7 +181,50 @@ class TestEverySpace:
 
 def test_whole_networks_are_sound() -> None:
     space = ToySpace()
-    assert export_networks(space, [space.smallest(), space.largest()]) <= exports.TOLERANCE
+    assert export_networks(space, [space.smallest(), space.largest()]) <= TOLERANCE
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_random_networks_tell_images_apart(name, digits) -> None:
+    """Or else the same class would say nothing."""
+    space = SMALL[name]
+    [module] = exports._modules([lambda: space.build(space.largest())], 0)
+    exports._calibrate(module, digits)
+    with torch.no_grad():
+        classes = module(digits).argmax(1)
+    assert classes.unique().numel() >= 4
+    assert classes.bincount().max() < 0.8 * len(digits)
+
+
+def test_another_class_of_a_real_image_is_named(digits) -> None:
+    class Undecided(Classifier):
+        """Two classes are as good as the same, and torch prefers the other than the file."""
+
+        def forward(self, x_BCHW):
+            logits = super().forward(x_BCHW)
+            sign = 1.0 if torch.compiler.is_exporting() else -1.0
+            return 0 * logits + torch.tensor([1.0, 1.0 + sign * 1e-5, 0.0])
+
+    space = space_with(Undecided).space
+    images = digits[:5].repeat(1, space.input_shape[0], 1, 1)[:, :, : space.input_shape[1], : space.input_shape[2]]
+    with pytest.raises(SpaceError, match="must give torch's class for every image, but it gives another for 5 of 5"):
+        export_networks(space, [space.smallest()], images_NCHW=images)
+
+
+def test_an_input_that_is_unlike_the_first_counts(monkeypatch) -> None:
+    run, runs = exports._run, []
+
+    def last_is_wrong(where, model, inputs):
+        found = run(where, model, inputs)
+        found[-1] *= 1.01
+        runs.append(len(found))
+        return found
+
+    monkeypatch.setattr(exports, "_run", last_is_wrong)
+    space = ToySpace()
+    with pytest.raises(SpaceError, match=r"it is 1\.0e-02 apart"):
+        export_operators(space, space.all_operators()[-1:])
+    assert runs == [4]
 
 
 def test_a_slice_that_is_left_of_a_supernet_is_named() -> None:

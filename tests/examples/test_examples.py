@@ -94,13 +94,16 @@ def browser() -> BrowserFiles:
 
 @pytest.fixture
 def address(browser: BrowserFiles, example: Any, tmp_path: Path) -> Iterator[str]:
-    """The page as `npm install` and a plain web server offer it, with the bundle beside it."""
-    shutil.copy(EXAMPLES / "web" / "index.html", tmp_path)
-    shutil.copytree(browser.package, tmp_path / "node_modules" / "onnxruntime-web")
-    shutil.copytree(example.bundle, tmp_path / example.bundle.name)
+    """The page and a bundle of a run where the README has them, offered by a plain web server after `npm install`."""
+    page, bundle = tmp_path / "examples" / "web", tmp_path / "runs" / "quickstart" / "models" / "winner-1"
+    page.mkdir(parents=True)
+    shutil.copy(EXAMPLES / "web" / "index.html", page)
+    shutil.copytree(browser.package, page / "node_modules" / "onnxruntime-web")
+    shutil.copytree(example.bundle, bundle)
+    [path] = re.findall(r"http://localhost:8000(/\S+?)`", (EXAMPLES / "README.md").read_text(encoding="utf-8"))
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/?bundle={example.bundle.name}"
+    yield f"http://127.0.0.1:{server.server_port}{path}"
     server.shutdown()
     server.server_close()
 
@@ -140,6 +143,6 @@ def test_web(address: str, browser: BrowserFiles, example: Any, tmp_path: Path) 
         page.wait_for_function(
             "document.querySelector('[role=status]').textContent.includes('could not be classified')"
         )
-        page.goto(address.replace("bundle=", "bundle=no-"))
+        page.goto(address.replace("winner-1", "winner-none"))
         page.wait_for_function("document.querySelector('[role=status]').textContent.includes('could not be loaded')")
         chromium.close()

@@ -29,6 +29,12 @@ def test_it_says_what_a_program_needs():
     assert all(isinstance(value, str) for value in found.values())
 
 
+@pytest.mark.parametrize(("scale", "scaled"), [(1.0, "pixel"), (1 / 255, "pixel / 255"), (0.5, "pixel * 0.5")])
+def test_it_says_what_pixels_are_scaled_by(scale, scaled):
+    found = model_metadata(**ARGUMENTS, scale=scale)
+    assert found["input"] == f"float32 1x3x8x8, ({scaled} - mean) / std for each channel"
+
+
 def test_what_nobody_has_stated_is_not_made_up():
     found = model_metadata(**{**ARGUMENTS, "batch_size": None})
     assert found["licence"] == "not stated"

@@ -1,4 +1,5 @@
 import logging
+import re
 
 import numpy as np
 import onnx
@@ -68,6 +69,21 @@ class TestQuantizeWithin:
         assert weights_of(found.model, "first/Conv") == "DequantizeLinear"
         onnx.checker.check_model(found.model, full_check=True)
         assert found.drop == pytest.approx(1 - agreement_with(model)(found.model))
+
+    def test_a_bound_that_no_layer_in_int8_meets_is_refused(self, classifier, images):
+        model = classifier(batch="batch")
+        asked = []
+
+        def evaluate(one):
+            asked.append(one)
+            return 1.0 if not any(node.op_type == "QuantizeLinear" for node in one.graph.node) else 0.5
+
+        sentence = (
+            "must score at most 0.05 lower in int8 than in float, but it scores 0.5 lower, and too low with no layer"
+        )
+        with pytest.raises(ExportError, match=re.escape(sentence)):
+            quantize_within(model, calibration=images, evaluate=evaluate, max_drop=0.05)
+        assert len(asked) == 1 + 3 + 1
 
     def test_without_a_bound_the_drop_is_told_and_left(self, classifier, images, agreement_with):
         model = classifier(batch="batch", spoilt=SPOILT)
@@ -162,12 +178,15 @@ def test_the_fewest_are_kept(culprits):
 
     kept, _, score = _fewest(attempt, "abcdefgh", enough=1.0)
     assert (set(kept), score) == (culprits, 1.0)
-    assert len(asked) <= 4 + 3 + 16
+    assert len(asked) <= 1 + 3 + 3 + 16
 
 
-def test_where_nothing_suffices_all_are_kept():
-    kept, _, score = _fewest(lambda kept: (tuple(kept), onnx.ModelProto(), 0.3), "abcde", enough=0.9)
-    assert (kept, score) == (tuple("abcde"), 0.3)
+@pytest.mark.parametrize("suspects", ["abcde", ""])
+def test_where_nothing_suffices_it_is_soon_seen(suspects):
+    asked = []
+    found = _fewest(lambda kept: asked.append(kept) or (tuple(kept), onnx.ModelProto(), 0.3), suspects, enough=0.9)
+    assert found is None
+    assert asked == [suspects]
 
 
 def test_drops_are_against_float():

@@ -7,11 +7,11 @@ import onnxruntime
 import pytest
 import torch
 
-from hwnas.exporters import export_onnx, to_precision
+from hwnas.errors import SettingsError
+from hwnas.exporters import choose_calibration, export_onnx, to_precision
 from hwnas.spaces import NASBench201
 from hwnas.testing import ToySpace
-from hwnas.training import ConvertedEvaluator, accuracy
-from hwnas.training.evaluate import draw_parts
+from hwnas.training import ConvertedEvaluator, ImageData, accuracy
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +52,8 @@ def never() -> torch.nn.Module:
 
 def test_an_int8_error_is_that_of_the_exported_and_quantised_model(evaluate, space, data, network):
     batch = len(data.validation)
-    chosen, _ = draw_parts(data, 32, None, seed=0)
-    x_BCHW = data.normalized(chosen.images_NCHW).contiguous().numpy()
+    chosen = choose_calibration(data.train.labels_N.numpy(), count=32, seed=0)
+    x_BCHW = data.normalized(data.train.images_NCHW[chosen]).contiguous().numpy()
     model = export_onnx(network, data.input_shape, batch_size=batch)
     model = to_precision(model, "int8", calibration=[np.tile(x_BCHW, (2, 1, 1, 1))[:batch]])
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -112,3 +112,12 @@ def test_another_network_of_the_space_needs_no_export_of_known_operators(evaluat
     other = space.build(space.smallest()).eval()
     found = evaluate(of={"seed": 9}).error(space.smallest(), "int8", lambda: other)
     assert found != expected
+
+
+def test_training_images_of_one_class_calibrate_no_int8(space, data, network, tmp_path):
+    alike = data.train.select((data.train.labels_N == 3).nonzero()[:, 0])
+    one_class = ImageData("mine", alike, data.validation, data.test, data.class_names, data.mean, data.std, data.flips)
+    evaluator = ConvertedEvaluator(space, one_class, tmp_path, of={})
+    with pytest.raises(SettingsError, match=r"must have images of at least 2 classes, but all \d+ are of class 3"):
+        evaluator.error(space.smallest(), "int8", lambda: network)
+    assert 0 < evaluator.error(space.smallest(), "fp16", lambda: network) < 1
