@@ -24,7 +24,6 @@ from hwnas.api.winner_list import (
     has_weights_of,
     is_whole,
     known_winners,
-    load_winners,
     save_winners,
 )
 from hwnas.bundles import load_manifest, sha256_of
