@@ -22,7 +22,7 @@ from hwnas.api.winner_list import (
     save_winners,
     verified_bundles,
 )
-from hwnas.bundles import load_manifest, write_manifest
+from hwnas.bundles import listed_file, load_manifest, write_manifest
 from hwnas.errors import RunError
 
 WINNER = Winner(
@@ -106,9 +106,17 @@ def test_a_bundle_is_that_of_its_winner_alone(run: RunFolder, changed: dict[str,
     bundle = run.path / WINNER.bundle
     bundle.mkdir(parents=True)
     assert not is_whole(run, WINNER)
-    about = {"name": WINNER.name, "architecture": {"in_search": dict(WINNER.architecture)}, "training": WINNER.training}
-    others = {"task": "", "labels": [], "input": {}, "precision": "fp32", "test_data": {}, "devices": {}}
-    write_manifest(bundle, {**others, **about, "options": dict(WINNER.options), "files": {}})
+    about = {
+        "name": WINNER.name,
+        "architecture": {"in_search": dict(WINNER.architecture), "description": ""},
+        "training": WINNER.training,
+    }
+    scaled = {"scale": 255.0, "mean": [0.5], "std": [0.5]}
+    test_data = {"sha256": "", "images": 9, "shape": [8, 8, 1], "dtype": "uint8"}
+    others = {"task": "", "labels": [], "input": scaled, "precision": "fp32", "test_data": test_data, "devices": {}}
+    (bundle / "reference.npz").write_bytes(b"logits")
+    files = {"reference.npz": listed_file(bundle / "reference.npz")}
+    write_manifest(bundle, {**others, **about, "options": dict(WINNER.options), "files": files})
     assert load_manifest(bundle)["name"] == WINNER.name
     assert is_whole(run, WINNER)
     assert not is_whole(run, replace(WINNER, **changed))

@@ -315,6 +315,8 @@ def test_public_names():
     assert exporters.__all__ == [
         "CALIBRATION_METHODS",
         "PRECISIONS",
+        "TOLERANCE",
+        "ExportCache",
         "OperatorGraphs",
         "Quantized",
         "batches_for",
@@ -325,6 +327,7 @@ def test_public_names():
         "find_engine_library",
         "model_metadata",
         "quantize_within",
+        "relative_difference",
         "run_onnx",
         "save_engine",
         "save_onnx",

@@ -4,10 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -175,19 +175,25 @@ def test_a_search_comes_to_the_same_whatever_its_workers_and_whichever_die(
         folder = tmp_path / name
         objectives = [slow(), macs(SPACE)]
         strategy = ToyEvolution(SPACE, objectives, rng=np.random.default_rng(0), batch=8)
-        journal, log = JsonLines(folder / "evaluations.jsonl"), JsonLines(folder / "search_log.jsonl")
         with make_workers(count, objectives[:1]) as workers:
-            loop = SearchLoop(SPACE, objectives, strategy, journal, {}, log, workers)
-            killer = threading.Thread(target=kill_one, args=(workers, folder))
-            if count > 1:
-                killer.start()
+            journal = Journal(folder / "evaluations.jsonl", workers if count > 1 else None)
+            loop = SearchLoop(SPACE, objectives, strategy, journal, {}, JsonLines(folder / "search_log.jsonl"), workers)
             assert len(loop.run(30))
         return loop
 
-    def kill_one(workers: Workers, folder: Path) -> None:
-        journal = folder / "evaluations.jsonl"
-        wait_for(lambda: journal.exists() and journal.read_text().count("\n") > 4)
-        os.kill(workers._source._running[0]._process.pid, signal.SIGKILL)  # type: ignore[attr-defined]
+    class Journal(JsonLines):
+        """Kills a worker when it holds the fifth evaluation."""
+
+        def __init__(self, path: Path, workers: Workers | None) -> None:
+            super().__init__(path)
+            self.workers, self.lines = workers, 0
+
+        def append(self, document: Mapping[str, Any], *, sync: bool = True) -> None:
+            super().append(document, sync=sync)
+            self.lines += 1
+            if self.workers is not None and self.lines >= 5:
+                os.kill(self.workers._source._running[0]._process.pid, signal.SIGKILL)  # type: ignore[attr-defined]
+                self.workers = None
 
     alone, shared = searched("alone", 1), searched("shared", 2)
     assert [(one.candidate, one.values, one.failure) for one in alone.evaluations.values()] == [
